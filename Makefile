@@ -1,0 +1,82 @@
+# The project's commands; `make` alone lists them. They run in .venv, which is made on first use with the versions in
+# constraints.txt and brought up to date when that file or pyproject.toml changes. Needed: Python >= 3.11 and make.
+
+# The interpreters to try for a new .venv. One of your own: `make clean`, then `make test PYTHON=/path/to/python`.
+PYTHON ?= python3 python3.13 python3.12 python3.11
+# The oldest Python that the project supports.
+OLDEST := 3.11
+
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+# `torch==...`, as constraints.txt has it
+TORCH := $(shell grep '^torch==' constraints.txt)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# Two test processes of one thread each; `loadscope` keeps the cells of a notebook in one process, in order.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
+
+.PHONY: help reproduce test test-unit test-notebooks lab lint lock clean
+.NOTPARALLEL:
+
+help: ## list the commands
+	@awk -F ': *[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+
+reproduce: $(INSTALLED) ## run the notebooks and write figures/ with the report
+	$(PY) -m singan_core reproduce
+
+test: test-unit test-notebooks ## all tests
+
+test-unit: $(INSTALLED) ## the unit and property tests
+	$(PYTEST) tests
+
+# The notebooks at the profile for tests, in a run store of their own that starts empty, so that they really train.
+test-notebooks: $(INSTALLED) ## run every notebook in seconds; an error in a cell is a failure
+	@rm -rf build/test-runs
+	SINGAN_PROFILE=smoke SINGAN_RUNS="$(CURDIR)/build/test-runs" \
+		$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+
+lab: $(INSTALLED) ## open the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks
+
+lint: $(INSTALLED) ## check style and format with ruff
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# `--python-version` stands for the very first release of that Python: a version that needs a later one is passed over.
+lock: ## write constraints.txt anew with the newest versions; torch stays, or TORCH=torch==x.y.z
+	@echo "Resolving the newest versions for Python $(OLDEST) ..."
+	@rm -rf build/lock
+	@python$(OLDEST) -m venv build/lock
+	@build/lock/bin/python $(PIP_INSTALL) --dry-run --ignore-installed --target build/lock/none --only-binary=:all: \
+		--python-version $(OLDEST) --report build/lock/report.json $(TORCH) '.[course,dev]'
+	@echo '# The exact versions that `make` installs, for Python $(OLDEST) and newer. Written by `make lock`.' > build/lock/new
+	@build/lock/bin/python -c 'import json; \
+		found = [item["metadata"] for item in json.load(open("build/lock/report.json"))["install"]]; \
+		lines = [m["name"].lower() + "==" + m["version"].split("+")[0] for m in found if m["name"] != "singan-core"]; \
+		print(*sorted(lines), sep="\n")' >> build/lock/new
+	@mv build/lock/new constraints.txt
+
+clean: ## remove .venv, build/ and caches; trained pyramids in runs/ stay
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Torch comes first and alone: asked for by its exact version, pip also takes a local build such as 2.13.0+cpu, and
+# the packages that follow leave it in place. The stamp is removed first and written last, so that an interrupted
+# set-up starts again from nothing.
+$(INSTALLED): pyproject.toml constraints.txt
+	@if [ -e $@ ]; then echo "Updating .venv ..."; exit; fi; \
+	for python in $(PYTHON) none; do \
+		$$python -c 'import ensurepip, sys, venv; \
+			sys.exit(sys.version_info < tuple(map(int, "$(OLDEST)".split("."))))' 2>/dev/null && break; \
+	done; \
+	if [ $$python = none ]; then \
+		echo "No Python >= $(OLDEST) that can make virtual environments among: $(PYTHON)."; \
+		echo "Install one (Debian, Ubuntu: sudo apt install python3 python3-venv), or name one: make PYTHON=/path/to/python"; \
+		exit 1; \
+	fi; \
+	echo "Setting up .venv with $$python (once, about 2 minutes) ..."; \
+	rm -rf .venv && $$python -m venv .venv
+	@rm -f $@
+	@$(PY) $(PIP_INSTALL) -c constraints.txt $(TORCH)
+	@$(PY) $(PIP_INSTALL) -c constraints.txt -e '.[course,dev]'
+	@touch $@

@@ -1,0 +1,41 @@
+"""SinGAN in a small, readable and tested core: one photograph in, a pyramid of patch GANs out (ICCV 2019)."""
+
+from singan_core.config import TrainConfig, resolve_profile
+from singan_core.errors import SinGANError
+from singan_core.images import (
+    from_array,
+    load_image,
+    load_mask,
+    sample_image,
+    sample_mask,
+    sample_names,
+    save_image,
+    to_array,
+)
+from singan_core.model import SinGAN
+from singan_core.pyramid import build_pyramid, pyramid_shape
+from singan_core.store import load_or_train, load_run
+from singan_core.training import Progress, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Progress",
+    "SinGAN",
+    "SinGANError",
+    "TrainConfig",
+    "build_pyramid",
+    "from_array",
+    "load_image",
+    "load_mask",
+    "load_or_train",
+    "load_run",
+    "pyramid_shape",
+    "resolve_profile",
+    "sample_image",
+    "sample_mask",
+    "sample_names",
+    "save_image",
+    "to_array",
+    "train",
+]

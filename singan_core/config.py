@@ -1,0 +1,190 @@
+"""Every setting of a training in one frozen dataclass, and the three profiles that fill it."""
+
+import difflib
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+
+from singan_core.errors import SinGANError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a pyramid is trained. The defaults are the authors' (profile `paper`).
+
+    A new field must have a default that leaves earlier trainings as they were: the run store's key counts only the
+    fields that differ from their defaults. Values out of range raise SinGANError.
+    """
+
+    min_size: int = 25
+    """Shorter side of the coarsest level, pixels."""
+    max_size: int = 250
+    """Longer side of the finest level, pixels; smaller photographs are not enlarged."""
+    scale_factor: float = 0.75
+    """Wished size ratio of neighbouring levels; adjusted so that the coarsest level lands on min_size."""
+
+    layers: int = 5
+    """3x3 convolutions per network; the receptive field is 2 * layers + 1 pixels."""
+    kernels: int = 32
+    """Width of the hidden layers at the coarsest level."""
+    max_kernels: int = 128
+    """Upper limit of the width."""
+    double_kernels_every: int = 4
+    """Levels after which the width doubles; 0 keeps it constant."""
+    residual: bool = True
+    """Add the upsampled previous image to each generator's output (equation 3)."""
+
+    noise_amplitude: float = 0.1
+    """Noise of a level in units of the RMSE between its image and the upsampled reconstruction from below."""
+    noise_padding: bool = False
+    """Draw noise on the padded grid too, instead of padding it with zeros (the authors' setting for animation)."""
+
+    alpha: float = 10.0
+    """Weight of the reconstruction loss (equation 4)."""
+    penalty_weight: float = 0.1
+    """Weight of the gradient penalty."""
+    penalty_every: int = 1
+    """Discriminator steps from one gradient penalty to the next; its weight is multiplied by the same number."""
+    iterations: int = 2000
+    """Iterations per level."""
+    discriminator_steps: int = 3
+    """Discriminator steps per iteration."""
+    generator_steps: int = 3
+    """Generator steps per iteration."""
+    learning_rate: float = 5e-4
+    """Adam's learning rate of both networks (betas 0.5 and 0.999)."""
+    decay_at: float = 0.8
+    """Share of a level's iterations after which the learning rate is divided by ten."""
+
+    precision: str = "float32"
+    """Floating-point type of the training, float32 or float64 (to compare implementations beyond rounding)."""
+    seed: int = 0
+    """Seed of everything random in the training."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, field.type, getattr(self, field.name)))
+        if self.max_size < self.min_size:
+            raise SinGANError(f"max_size={self.max_size} is below min_size={self.min_size}: the pyramid has no level.")
+        if self.max_kernels < self.kernels:
+            raise SinGANError(f"max_kernels={self.max_kernels} is below kernels={self.kernels}: raise it.")
+        if self.min_size < 2 * self.layers + 1:
+            raise SinGANError(
+                f"min_size={self.min_size} is below the receptive field of {self.layers} layers, "
+                f"{2 * self.layers + 1} px: raise min_size or use fewer layers."
+            )
+
+    @classmethod
+    def for_profile(cls, profile: str | None = None, **overrides: Any) -> "TrainConfig":
+        """The settings of a profile (see `resolve_profile`), some of them replaced: for_profile("smoke", alpha=1)."""
+        return cls.from_dict(PROFILES[resolve_profile(profile)] | overrides)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "TrainConfig":
+        """Settings by name; those not given keep their defaults. Unknown names raise SinGANError."""
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"the settings are {', '.join(known)}."
+                raise SinGANError(f"There is no setting {name!r}: {hint}")
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings by name, ready for JSON."""
+        return asdict(self)
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, by name: what tells one training from another."""
+        default = TrainConfig()
+        return {name: value for name, value in self.to_dict().items() if value != getattr(default, name)}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The training's floating-point type."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def kernels_at(self, level: int) -> int:
+        """Width of the hidden layers of one level: doubled every `double_kernels_every` levels, at most max_kernels."""
+        doublings = level // self.double_kernels_every if self.double_kernels_every else 0
+        return min(self.kernels * 2**doublings, self.max_kernels)
+
+
+# name: (lowest, highest) of the values that make sense; the bounds are generous, they catch slips and not taste
+_RANGES: dict[str, tuple[float, float]] = {
+    "min_size": (5, 2**14),
+    "max_size": (5, 2**14),
+    "scale_factor": (0.1, 0.95),
+    "layers": (2, 50),
+    "kernels": (1, 1024),
+    "max_kernels": (1, 1024),
+    "double_kernels_every": (0, 100),
+    "noise_amplitude": (0.0, 100.0),
+    "alpha": (0.0, 1e6),
+    "penalty_weight": (0.0, 1e6),
+    "penalty_every": (1, 1000),
+    "iterations": (1, 10**6),
+    "discriminator_steps": (1, 100),
+    "generator_steps": (1, 100),
+    "learning_rate": (1e-8, 1.0),
+    "decay_at": (0.0, 1.0),
+    "seed": (0, 2**32 - 1),
+}
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {"precision": ("float32", "float64")}
+
+
+def _checked(name: str, kind: type, value: Any) -> Any:
+    """The value as the field's type, or SinGANError: no strings for numbers, no fractions for counts, no NaN."""
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise SinGANError(f"{name} must be True or False, got {value!r}.")
+        return value
+    if kind is str:
+        if value not in _CHOICES[name]:
+            raise SinGANError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
+        return value
+    low, high = _RANGES[name]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (kind is int and value != int(value)) or not low <= value <= high:
+        what = "a whole number" if kind is int else "a number"
+        raise SinGANError(f"{name} must be {what} from {low:g} to {high:g}, got {value!r}.")
+    return kind(value)
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    # seconds, for tests: the pictures are not meant to be looked at
+    "smoke": {
+        "min_size": 15,
+        "max_size": 48,
+        "kernels": 8,
+        "iterations": 8,
+        "discriminator_steps": 1,
+        "generator_steps": 1,
+    },
+    # minutes on two cores
+    "laptop": {
+        "max_size": 128,
+        "double_kernels_every": 0,
+        "iterations": 600,
+        "discriminator_steps": 1,
+        "generator_steps": 1,
+    },
+    # the authors' settings
+    "paper": {},
+}
+
+
+def resolve_profile(profile: str | None = None) -> str:
+    """The profile's name: the argument, else the environment variable SINGAN_PROFILE, else by the machine.
+
+    The machine's is `paper` with CUDA and `laptop` without. Raises SinGANError for an unknown name.
+    """
+    chosen = profile or os.environ.get("SINGAN_PROFILE") or ("paper" if torch.cuda.is_available() else "laptop")
+    if chosen not in PROFILES:
+        raise SinGANError(f"There is no profile {chosen!r}: choose one of {', '.join(PROFILES)}.")
+    return chosen

@@ -1,0 +1,203 @@
+"""Feature maps for the single-image Fréchet distance: the stem of Inception v3, and random filters without downloads.
+
+An extractor is any callable with a `name`; a distance is comparable only with one that was made with the same name.
+The distance itself is in metrics.py.
+"""
+
+import hashlib
+import http.client
+import os
+import re
+import urllib.request
+import warnings
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from singan_core.errors import SinGANError
+
+INCEPTION_URL = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
+WEIGHTS_VARIABLE = "SINGAN_INCEPTION_WEIGHTS"
+
+
+class FeatureExtractor(Protocol):
+    """What the Fréchet distance needs: a name, and maps (N, C, h, w) of images (N, 3, H, W) in [-1, 1]."""
+
+    name: str
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+
+class _ConvBlock(nn.Module):
+    """Convolution, batch norm, ReLU, under the state-dict names of torchvision's `BasicConv2d`."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel_size: int, stride: int = 1, padding: int = 0):
+        super().__init__()
+        # initial weights would be drawn from the global random generator, and are overwritten anyway
+        self.conv = nn.utils.skip_init(nn.Conv2d, channels_in, channels_out, kernel_size, stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(channels_out, eps=0.001)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
+class InceptionFeatures(nn.Module):
+    """Maps of the first layers of Inception v3, trained on ImageNet (torchvision's published weights).
+
+    `layer` 192: the channels just before the second max pooling, as in the SinGAN paper (section 3, SIFID); one vector
+    per 4x4 px. `layer` 64: before the first one, which the authors' script was released with; one vector per 2x2 px.
+    The two give different numbers, so the layer is part of `name`: "inception-192-0cc3c7bd" (the end is the weights').
+
+    Input normalisation: images in [-1, 1] enter as they are. The weights come from TensorFlow and were trained on that
+    range (ImageNet mean and std are only a wrapper of torchvision's full network), and the authors' script feeds
+    2x - 1 for x in [0, 1] as well. But it divides by 255 whatever it has read, and its reader gives PNG files already
+    in [0, 1]: its values for PNG files are those of nearly black images, far too small. Compare with its values for
+    JPEG files only.
+
+    The weights are the file `weights`, else the one that the environment variable SINGAN_INCEPTION_WEIGHTS names, else
+    the one in torch's cache, else (with `allow_download`) 104 MB from `url` into that cache. Every file must have the
+    SHA-256 that the file name in `url` begins; the rest of the full network in it is ignored.
+    Raises SinGANError if there are no weights, or if they do not fit.
+    """
+
+    def __init__(
+        self,
+        layer: int = 192,
+        weights: str | Path | None = None,
+        *,
+        allow_download: bool = True,
+        url: str = INCEPTION_URL,
+    ):
+        if layer not in (64, 192):
+            raise SinGANError(f"Inception features have layer 64 or 192, not {layer!r}.")
+        super().__init__()
+        self.layer = layer
+        self.name = f"inception-{layer}-{_checksum(url)}"
+        self.Conv2d_1a_3x3 = _ConvBlock(3, 32, kernel_size=3, stride=2)
+        self.Conv2d_2a_3x3 = _ConvBlock(32, 32, kernel_size=3)
+        self.Conv2d_2b_3x3 = _ConvBlock(32, 64, kernel_size=3, padding=1)
+        self.Conv2d_3b_1x1 = _ConvBlock(64, 80, kernel_size=1)
+        self.Conv2d_4a_3x3 = _ConvBlock(80, 192, kernel_size=3)
+        self._load(Path(weights) if weights is not None else _find_weights(url, allow_download), url)
+        self.eval().requires_grad_(False)
+
+    def _load(self, path: Path, url: str) -> None:
+        _verify(path, url)
+        blocks = dict(self.named_children())
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.load_state_dict({key: value for key, value in state.items() if key.split(".")[0] in blocks})
+        except Exception as error:  # torch.load alone raises half a dozen unrelated types
+            raise SinGANError(f"{path} does not hold the weights of torchvision's inception_v3: {error}") from error
+
+    def forward(self, images: Tensor) -> Tensor:
+        _check_side(images, {64: 7, 192: 19}[self.layer], self.name)
+        self.to(images.device)
+        maps = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(images)))
+        if self.layer == 64:
+            return maps
+        return self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(maps, kernel_size=3, stride=2)))
+
+
+class RandomFilterBank:
+    """64 maps of random filters, for use without downloads; not Inception, and its distances are not SIFID values.
+
+    The 64 filters of 5x5x3 are orthonormal. One is constant (the local mean of all channels); the other 63 have zero
+    mean, are shared out over three scales (dilation and box blur 1, 2, 4) and are rectified by the absolute value.
+    One vector per pixel, without the border that the coarsest scale needs. `name` tells the seed: "random-filters-0".
+    """
+
+    _DILATIONS = (1, 2, 4)
+
+    def __init__(self, seed: int = 0):
+        self.name = f"random-filters-{seed}"
+        directions = torch.randn(75, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        directions[:, 0] = 1  # the other 63 become orthogonal to the constant filter: zero mean
+        filters = torch.linalg.qr(directions).Q.T.reshape(64, 3, 5, 5).float()
+        self._mean_filter = filters[:1].abs()  # the sign of a QR column is the library's choice
+        self._filters = filters[1:].chunk(len(self._DILATIONS))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        _check_side(images, 20, self.name)
+        maps = [F.conv2d(images, self._mean_filter.to(images))]
+        for dilation, filters in zip(self._DILATIONS, self._filters, strict=True):
+            blurred = F.avg_pool2d(images, dilation, stride=1)
+            maps.append(F.conv2d(blurred, filters.to(images), dilation=dilation).abs())
+        return torch.cat([_crop(each, maps[-1].shape) for each in maps], dim=1)
+
+
+def default_features(
+    layer: int = 192, *, allow_download: bool = False, url: str = INCEPTION_URL
+) -> InceptionFeatures | RandomFilterBank:
+    """Inception features if their weights are at hand (or can be downloaded, where allowed), else the random filters.
+
+    The fallback warns and says why; the `name` of what comes back says which it is. Weights that are there but damaged,
+    or a file that SINGAN_INCEPTION_WEIGHTS names and that is not there, raise SinGANError instead.
+    """
+    try:
+        weights = _find_weights(url, allow_download)
+    except SinGANError as error:
+        features = RandomFilterBank()
+        warnings.warn(
+            f'Single-image Fréchet distances use "{features.name}", not Inception, and are not SIFID values. {error}',
+            stacklevel=2,
+        )
+        return features
+    return InceptionFeatures(layer, weights, url=url)
+
+
+def _find_weights(url: str, allow_download: bool) -> Path:
+    """The file that the environment names, else the one in torch's cache, after a download where needed and allowed."""
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    if named:
+        return Path(named)
+    cached = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
+    if cached.exists():
+        return cached
+    by_hand = f"Download {url} by hand and set {WEIGHTS_VARIABLE} to the file."
+    if not allow_download:
+        raise SinGANError(f"The Inception weights are not at hand and downloading was not allowed. {by_hand}")
+    try:
+        # torch's download has no time limit; a network that swallows packets fails here, within seconds
+        urllib.request.urlopen(url, timeout=10).close()
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(cached), hash_prefix=_checksum(url))
+    except (OSError, ValueError, RuntimeError, http.client.HTTPException) as error:
+        raise SinGANError(f"The Inception weights could not be downloaded ({error}). {by_hand}") from error
+    return cached
+
+
+def _checksum(url: str) -> str:
+    """The first digits of the SHA-256, which torch's published files carry in their names."""
+    match = re.search(r"-([0-9a-f]{8,64})\.\w+$", url)
+    if match is None:
+        raise SinGANError(f"The file name in {url} does not end in a hyphen and 8 or more digits of its SHA-256.")
+    return match.group(1)
+
+
+def _verify(path: Path, url: str) -> None:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SinGANError(f"The Inception weights {path} cannot be read: {error.strerror}.") from error
+    if not digest.startswith(_checksum(url)):
+        raise SinGANError(
+            f"{path} is damaged or another file: its SHA-256 begins with {digest[:8]}, not {_checksum(url)}. "
+            f"Delete it and download {url} again."
+        )
+
+
+def _check_side(images: Tensor, side: int, name: str) -> None:
+    if min(images.shape[-2:]) < side:
+        height, width = images.shape[-2:]
+        raise SinGANError(f"{name} needs images of at least {side}x{side} px, these have {height}x{width}.")
+
+
+def _crop(maps: Tensor, shape: torch.Size) -> Tensor:
+    """The centre of `maps`, of the height and width of `shape`."""
+    top, left = ((have - want) // 2 for have, want in zip(maps.shape[-2:], shape[-2:], strict=True))
+    return maps[..., top : top + shape[-2], left : left + shape[-1]]

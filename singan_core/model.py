@@ -1,0 +1,300 @@
+"""SinGAN: a trained pyramid of generators, and what one can draw from it: samples, the reconstruction, injections.
+
+The applications (editing, harmonization, painting, ...) are thin functions over `SinGAN.inject`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from singan_core.config import TrainConfig
+from singan_core.errors import SinGANError
+from singan_core.files import read_tensors, write_tensors
+from singan_core.images import check_image
+from singan_core.networks import Discriminator, Generator, pad
+from singan_core.pyramid import PyramidShape, Size, resize, upsample
+
+FORMAT_VERSION = 1
+"""Of model and checkpoint files and of run keys; raised when an old file or an old result would be misread."""
+
+HISTORY_COLUMNS = ("critic_real", "critic_fake", "gradient_penalty", "generator_fake", "reconstruction")
+"""Per iteration, each from the last step of its kind: mean D(x), mean D(G(z)) before the critic's step, the unweighted
+gradient penalty (the latest, where one is due only every few steps), mean D(G(z)) before the generator's step, and
+MSE(G(z*), x) (0 where alpha is 0: it is not computed then)."""
+
+NoiseSource = Callable[[int, tuple[int, int, int, int]], Tensor]
+"""Standard normal noise of a level: called with (level, shape of one picture's map), gives (n, *shape[1:])."""
+
+SAMPLE_BATCH = 8
+"""Pictures that go through the generators together: more are no faster on a CPU and take memory."""
+
+
+@dataclass
+class Level:
+    """One scale of a trained pyramid: its networks, its noise amplitude, and the losses seen in training.
+
+    history: (iterations, len(HISTORY_COLUMNS)) float64 array; None where it is not known.
+    discriminator: None where only the generators were kept.
+    """
+
+    generator: Generator
+    discriminator: Discriminator | None
+    amplitude: float
+    history: np.ndarray | None = None
+
+
+@dataclass
+class SinGAN:
+    """A trained pyramid. Level 0 is the coarsest; `shape` has one size per trained level.
+
+    z_star: the fixed noise map of level 0 that reconstructs the photograph (paper, section 2.2), (1, 1, h, w).
+    """
+
+    config: TrainConfig
+    shape: PyramidShape
+    z_star: Tensor
+    levels: list[Level] = field(default_factory=list)
+
+    @property
+    def size(self) -> Size:
+        """(height, width) in pixels of the finest level: the natural size of a sample."""
+        return self.shape.sizes[len(self.levels) - 1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.z_star.device
+
+    def to(self, device: torch.device | str) -> "SinGAN":
+        """Move the networks to a device; returns the model itself."""
+        self.z_star = self.z_star.to(device)
+        for level in self.levels:
+            finish(level, self.z_star)
+        return self
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        size: Size | None = None,
+        factors: tuple[float, float] | None = None,
+        start_scale: int = 0,
+        stop_scale: int | None = None,
+    ) -> Tensor:
+        """n new pictures, (n, 3, H, W) in [-1, 1].
+
+        seed: picture k depends on seed and k alone, not on n; level by level the noise is the same for every
+        start_scale. size: (height, width) in pixels; factors: the same in units of the trained size; default: the
+        trained size. start_scale: levels below it reconstruct the photograph, new noise comes from it on (paper,
+        Fig. 8): 0 changes everything, the last level only the finest texture. stop_scale: last level to run; the
+        pictures then have that level's size (default: all levels).
+
+        Raises SinGANError for values out of range.
+        """
+        last = self._check_scale(stop_scale, "stop_scale", low=0)
+        start = self._check_scale(start_scale, "start_scale", low=0)
+        if start > last:
+            raise SinGANError(f"start_scale={start} lies above stop_scale={last}: nothing would be generated.")
+        shape = self._shape_for(size, factors)
+        previous = None
+        if start:
+            previous = resize(self._reconstruct_to(start - 1), shape.sizes[start - 1])
+        return self._draw(n, seed, shape, start, last, previous)
+
+    def reconstruct(self, stop_scale: int | None = None) -> Tensor:
+        """The training photograph from z*, (1, 3, H, W) in [-1, 1], at the size of stop_scale (default: the finest)."""
+        return self._reconstruct_to(self._check_scale(stop_scale, "stop_scale", low=0))
+
+    def inject(self, image: Tensor, scale: int, *, n: int = 1, seed: int = 0, size: Size | None = None) -> Tensor:
+        """Put a picture into the pyramid at one scale and let the finer levels redraw it: (n, 3, H, W) in [-1, 1].
+
+        The picture (1, 3, h, w) is brought to level scale - 1 and up again to level `scale`, then goes through the
+        generators from `scale` on with new noise (paper, section 4). scale: 1 (much is redrawn) to the last level
+        (texture only). size: (height, width) of the result in pixels; by default the picture's proportions at the
+        trained resolution, which is the trained size itself for a picture of the training photograph's shape.
+
+        Raises SinGANError for a scale out of range and for anything that is not an image.
+        """
+        check_image(image)
+        if len(image) != 1:
+            raise SinGANError(f"inject takes one picture at a time, got a batch of {len(image)}: image[i : i + 1].")
+        scale = self._check_scale(scale, "scale", low=1)
+        shape = self._shape_for(size or self._fitted(image.shape[-2:]), None)
+        previous = resize(image.to(self.z_star), shape.sizes[scale - 1])
+        return self._draw(n, seed, shape, scale, len(self.levels) - 1, previous)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file. Raises SinGANError when it cannot be written."""
+        write_tensors(Path(path), *pack(self))
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str | None = None) -> "SinGAN":
+        """Read a pyramid written by `save`; device: see `pick_device`. Raises SinGANError for anything else."""
+        tensors, settings = read_tensors(Path(path))
+        try:
+            return unpack(tensors, settings, pick_device(device))
+        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+            raise SinGANError(f"{path} does not hold a trained pyramid of this project ({error!r}).") from error
+
+    # -- how pictures are made
+
+    def generate(
+        self, noise: NoiseSource, shape: PyramidShape, start: int, stop: int, previous: Tensor | None = None
+    ) -> Tensor:
+        """The image of level `stop`, (n, 3, h, w), not clamped, from levels start to stop (equations 1 to 3).
+
+        previous: the image of level start - 1, (n or 1, 3, any size); None at level 0, which starts from zeros.
+        Training draws from the finished levels through this, sampling from all of them.
+        """
+        for index in range(start, stop + 1):
+            level, size = self.levels[index], shape.sizes[index]
+            z = pad_noise(noise(index, noise_shape(index, size, self.config)), self.config)
+            before = z.new_zeros(1, 3, *size) if previous is None else upsample(previous, size, shape.factor)
+            previous = level.generator(level.amplitude * z, pad(before, self.config.layers))
+        return previous
+
+    def reconstruction_noise(self, level: int, shape: tuple[int, ...]) -> Tensor:
+        """The fixed noise of the reconstruction: z* at level 0 and zero elsewhere (paper, section 2.2)."""
+        return self.z_star if level == 0 else self.z_star.new_zeros(shape)
+
+    @torch.inference_mode()
+    def _draw(self, n: int, seed: int, shape: PyramidShape, start: int, last: int, previous: Tensor | None) -> Tensor:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
+            raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
+        batches = [range(first, min(first + SAMPLE_BATCH, n)) for first in range(0, n, SAMPLE_BATCH)]
+        noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]
+        images = [self.generate(noise, shape, start, last, previous) for noise in noises]
+        return torch.cat(images).clamp(-1, 1).float()
+
+    @torch.inference_mode()
+    def _reconstruct_to(self, last: int) -> Tensor:
+        return self.generate(self.reconstruction_noise, self.shape, 0, last).clamp(-1, 1).float()
+
+    # -- checks
+
+    def _check_scale(self, scale: int | None, name: str, low: int) -> int:
+        last = len(self.levels) - 1
+        if scale is None:
+            return last
+        if isinstance(scale, bool) or not isinstance(scale, (int, np.integer)) or not low <= scale <= last:
+            why = " (level 0 starts from noise alone and has no input)" if low == 1 and scale == 0 else ""
+            raise SinGANError(f"{name} must be a level from {low} to {last}, got {scale!r}{why}.")
+        return int(scale)
+
+    def _shape_for(self, size: Size | None, factors: tuple[float, float] | None) -> PyramidShape:
+        if size is not None and factors is not None:
+            raise SinGANError("Give either size (pixels) or factors (multiples of the trained size), not both.")
+        if factors is not None:
+            size = (round(self.size[0] * factors[0]), round(self.size[1] * factors[1]))
+        if size is None:
+            return self.shape
+        if len(size) != 2 or not all(isinstance(side, (int, np.integer)) and 1 <= side <= 2**14 for side in size):
+            raise SinGANError(f"size must be (height, width) in whole pixels from 1 to {2**14}, got {size!r}.")
+        return self.shape.scaled_to(size) if tuple(size) != self.size else self.shape
+
+    def _fitted(self, size: Size) -> Size:
+        """The trained resolution in the proportions of `size`: the longer side is that of the finest level."""
+        ratio = max(self.size) / max(size)
+        fitted = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
+        close = all(abs(side - own) <= 1 for side, own in zip(fitted, self.size, strict=True))
+        return self.size if close else fitted
+
+
+def pick_device(device: torch.device | str | None = None) -> torch.device:
+    """The device asked for; by default CUDA where there is one, else the CPU. Raises SinGANError if it is not there."""
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=chosen).device
+    except (RuntimeError, AssertionError) as error:
+        raise SinGANError(f"There is no device {chosen!r} here: use 'cpu', or leave it out.") from error
+
+
+def noise_shape(level: int, size: Size, config: TrainConfig) -> tuple[int, int, int, int]:
+    """Shape of a level's noise map: one channel at level 0 (the same noise for red, green and blue), three above."""
+    margin = config.layers if config.noise_padding else 0
+    return (1, 1 if level == 0 else 3, size[0] + 2 * margin, size[1] + 2 * margin)
+
+
+def pad_noise(noise: Tensor, config: TrainConfig) -> Tensor:
+    """Noise on the grid that the generator takes: zeros around it, unless it was drawn on the padded grid already."""
+    return noise if config.noise_padding else pad(noise, config.layers)
+
+
+def seeded_noise(seed: int, pictures: range, like: Tensor) -> NoiseSource:
+    """Noise for a batch of pictures; each one's depends on seed, its own number and the level alone.
+
+    It has the device and type of `like`, but is drawn on the CPU in float32, so that a seed gives the same picture on
+    every device and in every batch.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
+
+    def noise(level: int, shape: tuple[int, int, int, int]) -> Tensor:
+        states = [np.random.SeedSequence((int(seed), k, level)).generate_state(1, np.uint64)[0] for k in pictures]
+        rngs = [torch.Generator().manual_seed(int(state)) for state in states]
+        return torch.cat([torch.randn(shape, generator=rng) for rng in rngs]).to(like)
+
+    return noise
+
+
+# -- one model as named tensors and JSON settings: what model files and checkpoints share
+
+
+def pack(model: SinGAN) -> tuple[dict[str, Tensor], dict]:
+    """A model as (tensors by name, settings); the inverse of `unpack`."""
+    tensors = {"z_star": model.z_star}
+    for index, level in enumerate(model.levels):
+        parts = {"generator": level.generator, "discriminator": level.discriminator}
+        for part, network in parts.items():
+            if network is not None:
+                tensors |= {f"{index}.{part}.{name}": value for name, value in network.state_dict().items()}
+        if level.history is not None:
+            tensors[f"{index}.history"] = torch.from_numpy(level.history)
+    settings = {
+        "format": FORMAT_VERSION,
+        "config": model.config.to_dict(),
+        "sizes": model.shape.sizes,
+        "factor": model.shape.factor,
+        "kernels": [level.generator.tail[0].in_channels for level in model.levels],
+        "amplitudes": [level.amplitude for level in model.levels],
+    }
+    return tensors, settings
+
+
+def unpack(tensors: dict[str, Tensor], settings: dict, device: torch.device) -> SinGAN:
+    """A model from what `pack` gave. Raises KeyError, TypeError or RuntimeError where the parts do not fit."""
+    if settings["format"] != FORMAT_VERSION:
+        raise SinGANError(
+            f"The file has format {settings['format']}, this version reads {FORMAT_VERSION}: train again."
+        )
+    config = TrainConfig.from_dict(settings["config"])
+    shape = PyramidShape(tuple((h, w) for h, w in settings["sizes"]), settings["factor"])
+    model = SinGAN(config, shape, tensors["z_star"].to(device))
+    for index, (kernels, amplitude) in enumerate(zip(settings["kernels"], settings["amplitudes"], strict=True)):
+        generator = Generator(kernels, config.layers, config.residual)
+        generator.load_state_dict(_below(tensors, f"{index}.generator."))
+        discriminator = None
+        if weights := _below(tensors, f"{index}.discriminator."):
+            discriminator = Discriminator(kernels, config.layers)
+            discriminator.load_state_dict(weights)
+        history = tensors.get(f"{index}.history")
+        level = Level(generator, discriminator, amplitude, None if history is None else history.numpy())
+        finish(level, model.z_star)
+        model.levels.append(level)
+    return model
+
+
+def finish(level: Level, like: Tensor) -> None:
+    """Make a level what finished ones are: device and type of `like`, running statistics, no gradients."""
+    for network in (level.generator, level.discriminator):
+        if network is not None:
+            network.to(like).eval().requires_grad_(False)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,91 @@
+"""Generator and discriminator of one scale: five 3x3 convolutions each, fully convolutional, receptive field 11."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def receptive_field(layers: int) -> int:
+    """Side in pixels of the patch that one output pixel of `layers` 3x3 convolutions sees: 11 for five layers."""
+    return 2 * layers + 1
+
+
+def pad(image: Tensor, margin: int) -> Tensor:
+    """Zeros around (N, C, H, W), `margin` pixels on each side: what the unpadded convolutions will take off."""
+    return F.pad(image, (margin, margin, margin, margin))
+
+
+def conv_block(in_channels: int, kernels: int) -> nn.Sequential:
+    """Conv(3x3) - BatchNorm - LeakyReLU(0.2) (paper, section 2.1), without padding."""
+    conv = nn.utils.skip_init(nn.Conv2d, in_channels, kernels, 3)
+    # The authors train this bias, but batch norm takes it out again: its gradient is zero but for rounding errors,
+    # which Adam scales up to full steps. Left alone, it changes nothing that is learned, and trainings that differ by
+    # rounding alone stay together.
+    conv.bias.requires_grad_(False)
+    return nn.Sequential(
+        conv,
+        nn.BatchNorm2d(kernels),
+        nn.LeakyReLU(0.2, inplace=True),
+    )
+
+
+class Generator(nn.Module):
+    """The generator G_n of one scale: adds the detail that its scale has over the next coarser one.
+
+    x_n = (x_{n-1})^r + psi_n(z_n + (x_{n-1})^r)   (paper, equation 3, with scale 0 the coarsest)
+
+    kernels: width of every hidden layer. layers: number of 3x3 convolutions, at least 2. residual: add the previous
+    image to the output of psi_n (the paper's design); without it psi_n has to paint the whole image.
+    """
+
+    def __init__(self, kernels: int, layers: int = 5, residual: bool = True):
+        super().__init__()
+        self.residual = residual
+        self.margin = layers
+        self.head = conv_block(3, kernels)
+        self.body = nn.Sequential(*(conv_block(kernels, kernels) for _ in range(layers - 2)))
+        self.tail = nn.Sequential(nn.utils.skip_init(nn.Conv2d, kernels, 3, 3), nn.Tanh())
+
+    def forward(self, noise: Tensor, previous: Tensor) -> Tensor:
+        """Image (N, 3, H, W) from noise (already multiplied by its amplitude) and the upsampled previous image.
+
+        Both inputs are padded: (N, 1 or 3, H + 2 * margin, W + 2 * margin); margin = layers. The sum is not clamped.
+        """
+        detail = self.tail(self.body(self.head(noise + previous)))
+        if not self.residual:
+            return detail
+        return detail + previous[..., self.margin : -self.margin, self.margin : -self.margin]
+
+
+class Discriminator(nn.Module):
+    """The Markovian discriminator D_n of one scale: a WGAN critic that scores every overlapping patch of an image."""
+
+    def __init__(self, kernels: int, layers: int = 5):
+        super().__init__()
+        self.head = conv_block(3, kernels)
+        self.body = nn.Sequential(*(conv_block(kernels, kernels) for _ in range(layers - 2)))
+        self.tail = nn.utils.skip_init(nn.Conv2d, kernels, 1, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Scores (N, 1, H - 2 * layers, W - 2 * layers) of the patches of (N, 3, H, W); higher means more real."""
+        return self.tail(self.body(self.head(image)))
+
+
+def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that an optimizer gets."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, rng: torch.Generator) -> None:
+    """Draw fresh weights as the authors do: conv N(0, 0.02), batch norm N(1, 0.02) with bias 0.
+
+    Convolution biases keep PyTorch's default, U(-1, 1) / sqrt(fan in): the authors do not set them.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.normal_(0.0, 0.02, generator=rng)
+            bound = module.weight[0].numel() ** -0.5
+            module.bias.uniform_(-bound, bound, generator=rng)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.weight.normal_(1.0, 0.02, generator=rng)

@@ -1,0 +1,148 @@
+"""The run store: trainings on disk, found again by what they were trained on, resumed when interrupted, never half.
+
+A run is a folder named by the key of image and settings: `checkpoint.safetensors` while it is in training, then
+`model.safetensors`, with `run.json`, `history.csv` and `image.png` beside it for people to read.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from singan_core.config import TrainConfig
+from singan_core.errors import SinGANError
+from singan_core.files import write_text
+from singan_core.images import check_image, data_folder, save_image
+from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN
+from singan_core.training import Callback, train
+
+MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
+
+
+def load_or_train(
+    image: Tensor,
+    config: TrainConfig,
+    *,
+    retrain: bool = False,
+    store: str | Path | None = None,
+    callback: Callback | None = None,
+    progress: bool = True,
+    device: torch.device | str | None = None,
+) -> SinGAN:
+    """The pyramid for this photograph (1, 3, H, W) and these settings: loaded if there is one, else trained.
+
+    Looked for in the shipped pyramids (data/pretrained), then in the run store; an interrupted training goes on where
+    it was; what another process trains at this moment is waited for. retrain: take no finished pyramid, train again
+    and replace the stored one. store: folder of the runs, default see `store_folder`. callback, progress, device: see
+    `train`.
+
+    Raises SinGANError for unfit input, a damaged run, or a place that cannot be written.
+    """
+    folder = run_folder(image, config, store)
+    if not retrain:
+        shipped = _shipped(folder.name)
+        if shipped is not None:
+            return SinGAN.load(shipped, device)
+        if (folder / MODEL).exists():
+            return load_run(folder, device)
+    with _only_one(folder, progress):
+        if not retrain and (folder / MODEL).exists():  # by the process that was waited for
+            return load_run(folder, device)
+        save_image(image, folder / "image.png")
+        settings = {"config": config.to_dict(), "image_size": list(image.shape[-2:]), "format": FORMAT_VERSION}
+        write_text(folder / "run.json", json.dumps(settings, indent=2) + "\n")
+        model = train(
+            image, config, checkpoint=folder / CHECKPOINT, callback=callback, progress=progress, device=device
+        )
+        model.save(folder / MODEL)
+        write_text(folder / "history.csv", history_csv(model))
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        return model
+
+
+def run_key(image: Tensor, config: TrainConfig) -> str:
+    """Name of a run, 16 hexadecimal digits: a hash of image, settings and format version.
+
+    Only settings that differ from the defaults count, so that a new field does not turn old runs into strangers.
+    """
+    check_image(image)
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {tuple(image.shape)}".encode())
+    digest.update(json.dumps(config.changes(), sort_keys=True).encode())
+    digest.update(image.cpu().contiguous().numpy())
+    return digest.hexdigest()[:16]
+
+
+def store_folder() -> Path:
+    """Where runs are kept: SINGAN_RUNS, else `runs` in the checkout, else ~/.cache/singan_core/runs."""
+    if chosen := os.environ.get("SINGAN_RUNS"):
+        return Path(chosen)
+    checkout = Path(__file__).resolve().parents[1]
+    in_checkout = (checkout / "pyproject.toml").exists()
+    return checkout / "runs" if in_checkout else Path.home() / ".cache" / "singan_core" / "runs"
+
+
+def run_folder(image: Tensor, config: TrainConfig, store: str | Path | None = None) -> Path:
+    """Where the run of this image and these settings is kept, whether it exists or not."""
+    return Path(store or store_folder()) / run_key(image, config)
+
+
+def load_run(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:
+    """The pyramid of a finished run. Raises SinGANError when the folder holds none, or a damaged one."""
+    folder = Path(folder)
+    if not (folder / MODEL).exists():
+        unfinished = (folder / CHECKPOINT).exists()
+        state = "is not finished yet: train it again and it resumes" if unfinished else "holds no trained pyramid"
+        raise SinGANError(f"{folder} {state}.")
+    return SinGAN.load(folder / MODEL, device)
+
+
+def history_csv(model: SinGAN) -> str:
+    """The losses of every level and iteration as CSV text: level, iteration, then HISTORY_COLUMNS."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["level", "iteration", *HISTORY_COLUMNS])
+    for index, level in enumerate(model.levels):
+        if level.history is not None:
+            writer.writerows(
+                [index, iteration, *map(repr, row.tolist())] for iteration, row in enumerate(level.history)
+            )
+    return text.getvalue()
+
+
+def _shipped(key: str) -> Path | None:
+    try:
+        path = data_folder() / "pretrained" / f"{key}.safetensors"
+    except SinGANError:  # the package is used without the course's data
+        return None
+    return path if path.exists() else None
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path, progress: bool) -> Iterator[None]:
+    """Hold the run's lock; while another process has it, say so and wait. The lock falls when its process ends."""
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if progress:
+                print(f"Another process is training {folder.name}; waiting for it to finish ...", flush=True)
+            lock.acquire()
+    except OSError as error:
+        raise SinGANError(
+            f"Cannot write to the run store {folder.parent} ({error.strerror or error}). "
+            "Set SINGAN_RUNS to a folder you can write to."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,402 @@
+"""Training: the pyramid level by level, coarsest first, each level a small WGAN-GP (paper, section 2.2).
+
+`LevelTrainer` is the algorithm, one iteration of one level; `train` is the loop around it, with progress, callbacks and
+checkpoints. Where runs are kept and found again is the business of `store`.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from singan_core.config import TrainConfig
+from singan_core.errors import SinGANError
+from singan_core.files import read_tensors, write_tensors
+from singan_core.losses import critic_score, gradient_penalty
+from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shape, pack, pad_noise, pick_device, unpack
+from singan_core.networks import Discriminator, Generator, initialise, pad, trained_parameters
+from singan_core.pyramid import PyramidShape, build_pyramid, upsample
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told while a pyramid is in training.
+
+    level: the one in training, 0 is the coarsest, of `levels`. iteration: how many of its `iterations` are done.
+    history: its losses so far, (iteration, len(HISTORY_COLUMNS)) float64. seconds_left: estimate for the whole
+    pyramid. model: the finished levels; sampling from it does not disturb the training.
+    """
+
+    level: int
+    levels: int
+    iteration: int
+    iterations: int
+    history: np.ndarray
+    seconds_left: float
+    model: SinGAN
+
+
+Callback = Callable[[Progress], None]
+
+REPORT_SECONDS = 0.5
+"""Time between reports: each one waits for the device, so they are few."""
+
+
+def train(
+    image: Tensor,
+    config: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 20.0,
+    callback: Callback | None = None,
+    progress: bool = True,
+    device: torch.device | str | None = None,
+) -> SinGAN:
+    """Train a pyramid on one photograph (1, 3, H, W) in [-1, 1].
+
+    checkpoint: file to resume from when it exists, and to write every checkpoint_seconds, after each level, and when
+    interrupted with Ctrl-C. A resumed training ends with exactly the bits of an undisturbed one (on the same CPU).
+    callback: called with a `Progress` about twice a second and at the end of each level. progress: show a bar.
+    device: default CUDA where there is one, else the CPU.
+
+    Raises SinGANError for pictures that do not fit the settings, for a training that diverges, and for a checkpoint
+    that cannot be read, written, or belongs to another training.
+    """
+    device = pick_device(device)
+    shape, reals = training_images(image, config, device)
+    rng = torch.Generator(device).manual_seed(config.seed)
+    if checkpoint is not None and checkpoint.exists():
+        model, trainer = load_checkpoint(checkpoint, config, reals, rng)
+    else:
+        z_star = torch.randn(noise_shape(0, shape.sizes[0], config), generator=rng, device=device, dtype=config.dtype)
+        model = SinGAN(config, shape, z_star)
+        trainer = LevelTrainer(model, reals[0], rng)
+    saved = time.monotonic()
+    reporter = Reporter(model, callback, progress)
+    with reporter, deferred_interrupt() as interrupted:
+        while True:
+            while trainer.iteration < config.iterations:
+                trainer.step()
+                reporter.report(trainer)
+                if checkpoint is not None and (interrupted() or time.monotonic() - saved >= checkpoint_seconds):
+                    save_checkpoint(checkpoint, model, trainer)
+                    saved = time.monotonic()
+                if interrupted():
+                    raise KeyboardInterrupt
+            model.levels.append(trainer.finished())
+            if len(model.levels) == len(reals):
+                return model
+            trainer = LevelTrainer(model, reals[len(model.levels)], rng)
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, model, trainer)
+                saved = time.monotonic()
+
+
+def training_images(image: Tensor, config: TrainConfig, device: torch.device) -> tuple[PyramidShape, list[Tensor]]:
+    """The pyramid that a training uses: its shape and the real image of every level."""
+    pyramid = build_pyramid(image, min_size=config.min_size, max_size=config.max_size, scale_factor=config.scale_factor)
+    return pyramid.shape, [real.to(device, config.dtype) for real in pyramid.images]
+
+
+class LevelTrainer:
+    """One level in training: networks, optimizers, and the iteration of the paper.
+
+    Order of random draws, which the plain reference implementation in the tests shares: z*, once; per level the fresh
+    weights of G, then of D; per iteration the level's noise; per discriminator step the noise of the finished levels
+    from 0 up, then the mixing coefficient of the gradient penalty.
+    """
+
+    def __init__(self, model: SinGAN, real: Tensor, rng: torch.Generator):
+        self.model, self.real, self.rng = model, real, rng
+        self.config = config = model.config
+        self.index = len(model.levels)
+        self.iteration = 0
+        self.critic_steps = 0
+        size = real.shape[-2:]
+
+        kernels = config.kernels_at(self.index)
+        self.generator = Generator(kernels, config.layers, config.residual).to(real)
+        self.discriminator = Discriminator(kernels, config.layers).to(real)
+        if self.index and config.kernels_at(self.index - 1) == kernels:
+            below = model.levels[-1]
+            self.generator.load_state_dict(below.generator.state_dict())
+            self.discriminator.load_state_dict(below.discriminator.state_dict())
+        else:
+            initialise(self.generator, rng)
+            initialise(self.discriminator, rng)
+        self.optimizer_g, self.optimizer_d = (
+            torch.optim.Adam(trained_parameters(network), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
+            for network in (self.generator, self.discriminator)
+        )
+
+        self.amplitude, reconstruction = 1.0, torch.zeros_like(real)
+        if self.index:
+            reconstruction = self._from_below(model.reconstruction_noise)
+            self.amplitude = config.noise_amplitude * F.mse_loss(reconstruction, real).sqrt().item()
+        self.reconstruction_below = pad(reconstruction, config.layers)
+        z_star = pad_noise(model.reconstruction_noise(self.index, noise_shape(self.index, size, config)), config)
+        self.reconstruction_noise = self.amplitude * z_star
+        self.penalty = real.new_zeros(())
+        self.history = torch.zeros(config.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
+
+    def step(self) -> None:
+        """One iteration: discriminator_steps of D, then generator_steps of G. Nothing here waits for the device."""
+        config = self.config
+        rate = config.learning_rate * (0.1 if self.iteration >= config.decay_at * config.iterations else 1.0)
+        for optimizer in (self.optimizer_g, self.optimizer_d):
+            optimizer.param_groups[0]["lr"] = rate
+
+        noise = self.amplitude * self._noise(self.index, noise_shape(self.index, self.real.shape[-2:], config))
+        noise = pad_noise(noise, config)
+        for _ in range(config.discriminator_steps):
+            previous = self._previous()
+            with torch.no_grad():
+                fake = self.generator(noise, previous)
+            critic_real, critic_fake = self._discriminator_step(fake)
+        for _ in range(config.generator_steps):  # the last noise and previous image are kept, as the authors do
+            generator_fake, reconstruction = self._generator_step(noise, previous)
+
+        losses = (critic_real, critic_fake, self.penalty, generator_fake, reconstruction)
+        self.history[self.iteration] = torch.stack([loss.detach() for loss in losses])
+        self.iteration += 1
+
+    def finished(self) -> Level:
+        """The trained level, ready to be drawn from."""
+        level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy())
+        finish(level, self.real)
+        return level
+
+    def _discriminator_step(self, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Minimise -D(x) + D(G(z)) + weight * penalty; fake comes without graph. Gives D(x) and D(G(z))."""
+        critic_real = critic_score(self.discriminator, self.real)
+        critic_fake = critic_score(self.discriminator, fake)
+        loss = critic_fake - critic_real
+        if self.critic_steps % self.config.penalty_every == 0:
+            mix = torch.rand((), generator=self.rng, device=self.real.device, dtype=self.real.dtype)
+            penalty = gradient_penalty(self.discriminator, self.real, fake, mix)
+            loss = loss + self.config.penalty_weight * self.config.penalty_every * penalty
+            self.penalty = penalty.detach()
+        self.critic_steps += 1
+        self.optimizer_d.zero_grad()
+        loss.backward()
+        self.optimizer_d.step()
+        return critic_real, critic_fake
+
+    def _generator_step(self, noise: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        """Minimise -D(G(z)) + alpha * MSE(G(z*), x) (equations 4 and 5). Gives D(G(z)) and the MSE.
+
+        The fake is computed anew in each step: the authors' loop reuses one graph over changed weights, which newer
+        versions of PyTorch rightly refuse.
+        """
+        fake = self.generator(noise, previous)
+        generator_fake = critic_score(self.discriminator, fake)
+        loss, reconstruction = -generator_fake, torch.zeros_like(generator_fake)
+        if self.config.alpha:
+            rebuilt = self.generator(self.reconstruction_noise, self.reconstruction_below)
+            reconstruction = F.mse_loss(rebuilt, self.real)
+            loss = loss + self.config.alpha * reconstruction
+        self.optimizer_g.zero_grad()
+        loss.backward(
+            inputs=trained_parameters(self.generator)
+        )  # leaves D without weight gradients: a fifth of the time
+        self.optimizer_g.step()
+        return generator_fake, reconstruction
+
+    def _noise(self, level: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=self.rng, device=self.real.device, dtype=self.real.dtype)
+
+    def _from_below(self, noise: Callable[[int, tuple[int, ...]], Tensor]) -> Tensor:
+        """An image of the finished levels, brought to this level's size."""
+        shape = self.model.shape
+        with torch.no_grad():
+            image = self.model.generate(noise, shape, 0, self.index - 1)
+            return upsample(image, shape.sizes[self.index], shape.factor)
+
+    def _previous(self) -> Tensor:
+        """A new random image from below, padded; zeros at level 0."""
+        if self.index == 0:
+            return self.reconstruction_below
+        return pad(self._from_below(self._noise), self.config.layers)
+
+
+class Reporter:
+    """Tells the progress bar and the callback where a training is, at most every REPORT_SECONDS."""
+
+    def __init__(self, model: SinGAN, callback: Callback | None, progress: bool):
+        self.model, self.callback = model, callback
+        self.costs = iteration_costs(model.config, model.shape)
+        self.bar = tqdm(
+            total=sum(self.costs) * model.config.iterations,
+            disable=not progress,
+            bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left{postfix}]",
+        )
+        self.reported = time.monotonic()
+        self.started: tuple[float, float] | None = None  # (time, cost done) when this process took the training up
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def report(self, trainer: LevelTrainer) -> None:
+        """Report if it is time, or if the level is done; raises SinGANError if the training has diverged."""
+        now = time.monotonic()
+        done = self.costs[trainer.index] * trainer.iteration + self._finished_cost(trainer.index)
+        if self.started is None:
+            self.started = (now, done)
+            self.bar.initial = self.bar.n = done
+        level_done = trainer.iteration == trainer.config.iterations
+        if now - self.reported < REPORT_SECONDS and not level_done:
+            return
+        self.reported = now
+        _raise_if_diverged(trainer)
+        history = trainer.history[: trainer.iteration].cpu().numpy()
+        config, levels = trainer.config, len(self.model.shape)
+        self.bar.set_description_str(
+            f"level {trainer.index + 1}/{levels}, iteration {trainer.iteration}/{config.iterations}", refresh=False
+        )
+        losses = dict(zip(HISTORY_COLUMNS, history[-1], strict=True))
+        self.bar.set_postfix_str(
+            f"D(x)-D(G) {losses['critic_real'] - losses['critic_fake']:.2f}, rec {losses['reconstruction']:.4f}",
+            refresh=False,
+        )
+        self.bar.update(done - self.bar.n)
+        if self.callback is not None:
+            start, before = self.started
+            pace = (now - start) / max(done - before, 1e-9)
+            left = (self.bar.total - done) * pace
+            self.callback(
+                Progress(trainer.index, levels, trainer.iteration, config.iterations, history, left, self.model)
+            )
+
+    def _finished_cost(self, level: int) -> float:
+        return sum(self.costs[:level]) * self.model.config.iterations
+
+
+def iteration_costs(config: TrainConfig, shape: PyramidShape) -> list[float]:
+    """Relative time of one iteration of each level, from the convolutions that it needs.
+
+    In units of one forward pass of one network; forward and backward count as three, the penalty's double backward as
+    nine. PASS_OVERHEAD stands for what a pass costs besides its arithmetic, so that small levels are not taken as free.
+    """
+    forward = [
+        h * w * config.kernels_at(level) ** 2 + PASS_OVERHEAD * config.layers
+        for level, (h, w) in enumerate(shape.sizes)
+    ]
+    own = config.discriminator_steps * (7 + 9 / config.penalty_every)
+    own += config.generator_steps * (6 + 3 * bool(config.alpha))
+    return [own * cost + config.discriminator_steps * sum(forward[:level]) for level, cost in enumerate(forward)]
+
+
+PASS_OVERHEAD = 2e5
+"""Overhead of a layer in units of pixels * kernels^2, measured on two CPU cores."""
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold back the first Ctrl-C until the iteration is complete and saved; gives a function that tells if it came.
+
+    A second Ctrl-C interrupts at once. Outside the main thread, where signals cannot be handled, nothing is held back.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(number: int, frame: object) -> None:
+        came.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# -- checkpoints: finished levels, the level in training, optimizers and random state, in one file
+
+
+def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer) -> None:
+    """Write the whole state of a training, so that `load_checkpoint` goes on with the same bits."""
+    _raise_if_diverged(trainer)
+    tensors, settings = pack(model)
+    tensors["trainer.rng"] = trainer.rng.get_state()
+    tensors["trainer.penalty"] = trainer.penalty
+    tensors["trainer.history"] = trainer.history[: trainer.iteration]
+    for name, network, optimizer in _trained_parts(trainer):
+        tensors |= {f"trainer.{name}.{key}": value for key, value in network.state_dict().items()}
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"trainer.adam_{name}.{number}.{key}": value for key, value in state.items()}
+    settings |= {
+        "iteration": trainer.iteration,
+        "critic_steps": trainer.critic_steps,
+        "device": trainer.rng.device.type,
+    }
+    write_tensors(path, tensors, settings)
+
+
+def load_checkpoint(
+    path: Path, config: TrainConfig, reals: list[Tensor], rng: torch.Generator
+) -> tuple[SinGAN, LevelTrainer]:
+    """Take up a training where `save_checkpoint` left it. Raises SinGANError for anything but this training's file."""
+    tensors, settings = read_tensors(path)
+    try:
+        model = unpack(tensors, settings, reals[0].device)
+        fits = model.config == config and model.shape.sizes == tuple(tuple(real.shape[-2:]) for real in reals)
+        if not fits:
+            raise SinGANError(
+                f"{path} belongs to a training with other settings or another picture: choose another file."
+            )
+        if settings["device"] != rng.device.type:
+            raise SinGANError(
+                f"{path} was trained on {settings['device']}: resume it there, with device={settings['device']!r}."
+            )
+        trainer = LevelTrainer(model, reals[len(model.levels)], rng)
+        trainer.iteration, trainer.critic_steps = settings["iteration"], settings["critic_steps"]
+        trainer.history[: trainer.iteration] = tensors["trainer.history"]
+        trainer.penalty = tensors["trainer.penalty"].to(trainer.penalty)
+        for name, network, optimizer in _trained_parts(trainer):
+            prefix = f"trainer.{name}."
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"trainer.adam_{name}."):
+                    number, field = key.split(".")[2:]
+                    state.setdefault(int(number), {})[field] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        rng.set_state(tensors["trainer.rng"])
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise SinGANError(
+            f"{path} is not a checkpoint of this training ({error!r}). Delete it to start anew."
+        ) from error
+    return model, trainer
+
+
+def _trained_parts(trainer: LevelTrainer) -> list[tuple[str, torch.nn.Module, torch.optim.Optimizer]]:
+    return [
+        ("generator", trainer.generator, trainer.optimizer_g),
+        ("discriminator", trainer.discriminator, trainer.optimizer_d),
+    ]
+
+
+def _raise_if_diverged(trainer: LevelTrainer) -> None:
+    """SinGANError with level and iteration of the first loss that is not finite; waits for the device."""
+    history = trainer.history[: trainer.iteration].cpu()
+    broken = (~torch.isfinite(history)).any(dim=1).nonzero()
+    if len(broken):
+        raise SinGANError(
+            f"The training diverged at level {trainer.index}, iteration {int(broken[0])}: a loss is not finite. "
+            f"Lower learning_rate (now {trainer.config.learning_rate:g}) or raise penalty_weight."
+        )

@@ -15,18 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from image_files import DATA, IMAGES, read_rgb, save_png, write_checksums
 from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.draw import polygon2mask
 from skimage.feature import canny
 
-from image_files import DATA, IMAGES, read_rgb, save_png, write_checksums
-
 Point = tuple[float, float]
 Color = tuple[int, int, int]
 
 
-# -------------------------------------------------------------------------------------------------------------- editing
+# --------------------------------------------------------------------------------------------- editing
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def make_edit(base: np.ndarray, patches: tuple[Patch, ...]) -> tuple[np.ndarray,
     return composite, mask
 
 
-# -------------------------------------------------------------------------------------------------------- harmonization
+# --------------------------------------------------------------------------------------- harmonization
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,14 @@ BASKET: Color = (134, 88, 46)
 def draw_balloon(balloon: Balloon, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Draw a balloon with clean edges and smooth shading: colours (H, W, 3), 0 to 255, and its coverage (H, W), 0 to 1.
 
-    Drawn at four times the size and averaged.
+    Drawn at four times the size, in the box that holds it, and averaged.
     """
     fine = 4
-    height, width = shape
-    rows, columns = np.mgrid[0 : fine * height, 0 : fine * width]
+    box = (
+        slice(int(balloon.center[1] - balloon.radius) - 1, int(balloon.center[1] + 2.1 * balloon.radius) + 2),
+        slice(int(balloon.center[0] - balloon.radius) - 1, int(balloon.center[0] + balloon.radius) + 2),
+    )
+    rows, columns = np.mgrid[tuple(slice(fine * side.start, fine * side.stop) for side in box)]
     x = ((columns + 0.5) / fine - balloon.center[0]) / balloon.radius
     y = ((rows + 0.5) / fine - balloon.center[1]) / balloon.radius
     # The envelope: a round top, and below the middle flanks that narrow to the mouth at y = 1.45.
@@ -134,12 +136,15 @@ def draw_balloon(balloon: Balloon, shape: tuple[int, int]) -> tuple[np.ndarray, 
     color[basket] = (np.asarray(BASKET) * weave[..., None])[basket]
 
     def average(values: np.ndarray) -> np.ndarray:
+        height, width = (side.stop - side.start for side in box)
         return values.reshape(height, fine, width, fine, -1).mean(axis=(1, 3))
 
     inside = (envelope | ropes | basket).astype(float)
-    coverage = average(inside)
-    colors = average(color * inside[..., None]) / np.maximum(coverage, 1e-9)
-    return np.clip(colors, 0, 255), coverage[..., 0]
+    covered = average(inside)
+    colors, coverage = np.zeros((*shape, 3)), np.zeros(shape)
+    colors[box] = np.clip(average(color * inside[..., None]) / np.maximum(covered, 1e-9), 0, 255)
+    coverage[box] = covered[..., 0]
+    return colors, coverage
 
 
 def make_harmonize(base: np.ndarray, balloon: Balloon) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +158,7 @@ def make_harmonize(base: np.ndarray, balloon: Balloon) -> tuple[np.ndarray, np.n
     return np.where(mask[..., None], np.rint(blended).astype(np.uint8), base), mask
 
 
-# -------------------------------------------------------------------------------------------------------------- painting
+# -------------------------------------------------------------------------------------------- painting
 
 # Flat shapes from back to front. Corners are (x, y) as fractions of width and height.
 Shape = tuple[Color, tuple[Point, ...]]
@@ -324,31 +329,45 @@ def make_paint(shape: tuple[int, int], background: Color, shapes: tuple[Shape, .
     return picture
 
 
-# ------------------------------------------------------------------------------------------------------------ sketching
+# ------------------------------------------------------------------------------------------- sketching
 
-# Base and blur before the edges are sought (standard deviation, px). A photograph needs more than flat colours.
-SKETCHES = {"mountains": 4.5, "paint_mountains": 1.5}
+SKETCHES = ("mountains", "paint_mountains")
 
 
-def make_sketch(base: np.ndarray, sigma: float) -> np.ndarray:
-    """Draw the edges of `base` (H, W, 3) as dark lines on white: (H, W, 3) uint8, gray.
+def photo_edges(photo: np.ndarray, sigma: float = 4.5) -> np.ndarray:
+    """Edges of a photograph (H, W, 3) as thin lines: boolean (H, W). `sigma` is the blur before them, in pixels.
 
     Canny edges of lightness and of both colour channels (CIELAB), so that a boundary between two colours of the same
-    lightness is drawn too. Short pieces are left out. Lines are about six pixels wide: at 128 px they are still there.
+    lightness counts too. Pieces shorter than 50 px are left out.
     """
-    lightness, *colors = np.moveaxis(rgb2lab(base), -1, 0)
+    lightness, *colors = np.moveaxis(rgb2lab(photo), -1, 0)
     edges = canny(lightness, sigma=sigma, low_threshold=4, high_threshold=10, mode="nearest")
     for channel in colors:
         edges |= canny(channel, sigma=sigma, low_threshold=3, high_threshold=7, mode="nearest")
     pieces, count = ndimage.label(edges, structure=np.ones((3, 3)))
     lengths = ndimage.sum_labels(edges, pieces, np.arange(count + 1))
-    distance = ndimage.distance_transform_edt(lengths[pieces] < 50)
-    darkness = 0.85 * np.clip(3.5 - distance, 0, 1)
+    return lengths[pieces] >= 50
+
+
+def flat_edges(paint: np.ndarray) -> np.ndarray:
+    """Outlines of the shapes in a picture (H, W, 3) of flat colours: boolean (H, W)."""
+    edges = np.zeros(paint.shape[:2], dtype=bool)
+    edges[:-1] |= (paint[1:] != paint[:-1]).any(axis=-1)
+    edges[:, :-1] |= (paint[:, 1:] != paint[:, :-1]).any(axis=-1)
+    return edges
+
+
+def draw_lines(edges: np.ndarray) -> np.ndarray:
+    """Draw thin edges, boolean (H, W), as dark lines on white: (H, W, 3) uint8, gray.
+
+    The lines are about six pixels wide, so that they are still there in a picture reduced to 128 px.
+    """
+    darkness = 0.85 * np.clip(3.5 - ndimage.distance_transform_edt(~edges), 0, 1)
     gray = np.rint(255 * (1 - darkness)).astype(np.uint8)
     return np.repeat(gray[..., None], 3, axis=-1)
 
 
-# ------------------------------------------------------------------------------------------------------------- all files
+# ------------------------------------------------------------------------------------------- all files
 
 
 def find_picture(folder: Path, name: str) -> Path:
@@ -372,9 +391,12 @@ def make_composites(source: Path, output: Path) -> None:
     for base, (background, shapes) in PAINTS.items():
         size = read_rgb(find_picture(source, base)).shape[:2]
         save_png(make_paint(size, background, shapes), output / f"paint_{base}.png")
-    for base, sigma in SKETCHES.items():
-        folder = output if base.startswith("paint_") else source
-        save_png(make_sketch(read_rgb(find_picture(folder, base)), sigma), output / f"sketch_{base}.png")
+    for base in SKETCHES:
+        if base.startswith("paint_"):
+            edges = flat_edges(read_rgb(output / f"{base}.png"))
+        else:
+            edges = photo_edges(read_rgb(find_picture(source, base)))
+        save_png(draw_lines(edges), output / f"sketch_{base}.png")
 
 
 def main() -> None:

@@ -7,12 +7,12 @@ seeds below, and nothing but numpy and scipy is needed.
     python data/make_drawings.py
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
-
 from image_files import DATA, IMAGES, save_png, write_checksums
+from scipy import ndimage
 
 HEIGHT, WIDTH = 384, 512
 OVERSAMPLING = 2
@@ -63,7 +63,7 @@ def ridge(rng: np.random.Generator, level: float, amplitude: float, sigmas: list
     return level * H - amplitude * H * noise(rng, (W,), sigmas)
 
 
-# ---------------------------------------------------------------------------------------------------------------- hills
+# ----------------------------------------------------------------------------------------------- hills
 
 
 def draw_conifer(
@@ -175,7 +175,7 @@ def draw_hills(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return finish(canvas, mask)
 
 
-# -------------------------------------------------------------------------------------------------------------- pebbles
+# --------------------------------------------------------------------------------------------- pebbles
 
 
 def draw_pebbles(seed: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +242,7 @@ def draw_pebbles(seed: int = 2) -> tuple[np.ndarray, np.ndarray]:
     return finish(canvas, mask)
 
 
-# ----------------------------------------------------------------------------------------------------------------- lake
+# ------------------------------------------------------------------------------------------------ lake
 
 
 def paint_stroke(
@@ -258,7 +258,7 @@ def paint_stroke(
         return
     rows, columns = np.mgrid[top:bottom, left:right].astype(float)
     nearest, side = np.full(rows.shape, np.inf), np.zeros(rows.shape)
-    for start, stop in zip(path[:-1], path[1:], strict=True):
+    for start, stop in pairwise(path):
         step = stop - start
         length = np.hypot(*step) + 1e-9
         to_row, to_column = rows - start[0], columns - start[1]

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import skimage
-from PIL import Image, ImageCms
-
 from image_files import DATA, IMAGES, save_photo, write_checksums
 from make_composites import make_composites
 from make_drawings import make_drawings
+from PIL import Image, ImageCms
 
 
 @dataclass(frozen=True)

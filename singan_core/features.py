@@ -49,7 +49,7 @@ class InceptionFeatures(nn.Module):
 
     `layer` 192: the channels just before the second max pooling, as in the SinGAN paper (section 3, SIFID); one vector
     per 4x4 px. `layer` 64: before the first one, which the authors' script was released with; one vector per 2x2 px.
-    The two give different numbers, so the layer is part of `name`: "inception-192-0cc3c7bd" (the end is the weights').
+    The two give different numbers, so the layer is part of `name`: "inception-192-0cc3c7bd" (ends in the checksum).
 
     Input normalisation: images in [-1, 1] enter as they are. The weights come from TensorFlow and were trained on that
     range (ImageNet mean and std are only a wrapper of torchvision's full network), and the authors' script feeds
@@ -71,8 +71,7 @@ class InceptionFeatures(nn.Module):
         allow_download: bool = True,
         url: str = INCEPTION_URL,
     ):
-        if layer not in (64, 192):
-            raise SinGANError(f"Inception features have layer 64 or 192, not {layer!r}.")
+        _check_layer(layer)
         super().__init__()
         self.layer = layer
         self.name = f"inception-{layer}-{_checksum(url)}"
@@ -137,6 +136,7 @@ def default_features(
     The fallback warns and says why; the `name` of what comes back says which it is. Weights that are there but damaged,
     or a file that SINGAN_INCEPTION_WEIGHTS names and that is not there, raise SinGANError instead.
     """
+    _check_layer(layer)  # also where the random filters stand in
     try:
         weights = _find_weights(url, allow_download)
     except SinGANError as error:
@@ -189,6 +189,11 @@ def _verify(path: Path, url: str) -> None:
             f"{path} is damaged or another file: its SHA-256 begins with {digest[:8]}, not {_checksum(url)}. "
             f"Delete it and download {url} again."
         )
+
+
+def _check_layer(layer: int) -> None:
+    if layer not in (64, 192):
+        raise SinGANError(f"Inception features have layer 64 or 192, not {layer!r}.")
 
 
 def _check_side(images: Tensor, side: int, name: str) -> None:

@@ -190,10 +190,12 @@ class SinGAN:
         if size is not None and factors is not None:
             raise SinGANError("Give either size (pixels) or factors (multiples of the trained size), not both.")
         if factors is not None:
+            if not _is_pair(factors, (int, float)) or not all(0 < factor < 1000 for factor in factors):
+                raise SinGANError(f"factors must be (vertical, horizontal) numbers above 0, got {factors!r}.")
             size = (round(self.size[0] * factors[0]), round(self.size[1] * factors[1]))
         if size is None:
             return self.shape
-        if len(size) != 2 or not all(isinstance(side, (int, np.integer)) and 1 <= side <= 2**14 for side in size):
+        if not _is_pair(size, (int, np.integer)) or not all(1 <= side <= 2**14 for side in size):
             raise SinGANError(f"size must be (height, width) in whole pixels from 1 to {2**14}, got {size!r}.")
         return self.shape.scaled_to(size) if tuple(size) != self.size else self.shape
 
@@ -212,6 +214,10 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
         return torch.empty(0, device=chosen).device
     except (RuntimeError, AssertionError) as error:
         raise SinGANError(f"There is no device {chosen!r} here: use 'cpu', or leave it out.") from error
+
+
+def _is_pair(value: object, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, (tuple, list, torch.Size)) and len(value) == 2 and all(isinstance(v, kinds) for v in value)
 
 
 def noise_shape(level: int, size: Size, config: TrainConfig) -> tuple[int, int, int, int]:

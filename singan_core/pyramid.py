@@ -57,8 +57,8 @@ def pyramid_shape(size: Size, *, min_size: int = 25, max_size: int = 250, scale_
     Raises SinGANError when the reduced picture is smaller than min_size on its shorter side.
     """
     short, long = min(size), max(size)
-    reduction = min(max_size / long, 1.0)
-    finest = (ceil(size[0] * reduction), ceil(size[1] * reduction))
+    # whole-number arithmetic: max_size is a promise, and floating point would sometimes make it one pixel more
+    finest = size if long <= max_size else (-(-size[0] * max_size // long), -(-size[1] * max_size // long))
     if min(finest) < min_size:
         raise SinGANError(
             f"A picture of {size[1]}x{size[0]} px becomes {finest[1]}x{finest[0]} px at max_size={max_size}; its "

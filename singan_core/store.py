@@ -51,10 +51,10 @@ def load_or_train(
         shipped = _shipped(folder.name)
         if shipped is not None:
             return SinGAN.load(shipped, device)
-        if (folder / MODEL).exists():
+        if os.path.exists(folder / MODEL):
             return load_run(folder, device)
     with _only_one(folder, progress):
-        if not retrain and (folder / MODEL).exists():  # by the process that was waited for
+        if not retrain and os.path.exists(folder / MODEL):  # by the process that was waited for
             return load_run(folder, device)
         save_image(image, folder / "image.png")
         settings = {"config": config.to_dict(), "image_size": list(image.shape[-2:]), "format": FORMAT_VERSION}
@@ -97,8 +97,8 @@ def run_folder(image: Tensor, config: TrainConfig, store: str | Path | None = No
 def load_run(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:
     """The pyramid of a finished run. Raises SinGANError when the folder holds none, or a damaged one."""
     folder = Path(folder)
-    if not (folder / MODEL).exists():
-        unfinished = (folder / CHECKPOINT).exists()
+    if not os.path.exists(folder / MODEL):
+        unfinished = os.path.exists(folder / CHECKPOINT)
         state = "is not finished yet: train it again and it resumes" if unfinished else "holds no trained pyramid"
         raise SinGANError(f"{folder} {state}.")
     return SinGAN.load(folder / MODEL, device)
@@ -122,7 +122,7 @@ def _shipped(key: str) -> Path | None:
         path = data_folder() / "pretrained" / f"{key}.safetensors"
     except SinGANError:  # the package is used without the course's data
         return None
-    return path if path.exists() else None
+    return path if os.path.exists(path) else None
 
 
 @contextlib.contextmanager

@@ -357,7 +357,7 @@ def load_checkpoint(
         fits = model.config == config and model.shape.sizes == tuple(tuple(real.shape[-2:]) for real in reals)
         if not fits:
             raise SinGANError(
-                f"{path} belongs to a training with other settings or another picture: choose another file."
+                f"{path} belongs to another training, with other settings or another picture."
             )
         if settings["device"] != rng.device.type:
             raise SinGANError(

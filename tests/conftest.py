@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
+
+from singan_core import SinGAN, TrainConfig, train
 
 # A deadline in milliseconds fails on a busy machine, not on a wrong result. Continuous integration tries the same
 # examples every time, so that a red run belongs to the change under test; elsewhere each run tries new ones.
@@ -21,3 +24,22 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("SINGAN_PROFILE", raising=False)
         patch.setenv("SINGAN_RUNS", str(runs))
         yield runs
+
+
+@pytest.fixture(scope="session")
+def picture() -> torch.Tensor:
+    """A small smooth random picture, (1, 3, 36, 48) in [-1, 1]."""
+    coarse = torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9
+    return torch.nn.functional.interpolate(coarse, (36, 48), mode="bilinear")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> TrainConfig:
+    """Settings that train in about a second: four levels of a few iterations."""
+    return TrainConfig.for_profile("smoke", min_size=21, kernels=4, max_kernels=8, double_kernels_every=2, iterations=3)
+
+
+@pytest.fixture(scope="session")
+def model(picture: torch.Tensor, tiny: TrainConfig) -> SinGAN:
+    """A trained pyramid of `picture`; tests must not change it."""
+    return train(picture, tiny, progress=False, device="cpu")

@@ -172,18 +172,17 @@ def test_drawings_script_rebuilds_the_same_pixels_and_masks(name):
 
 
 @given(
-    size=st.tuples(st.integers(8, 200), st.integers(8, 200)),
+    size=st.tuples(st.integers(32, 200), st.integers(32, 200)),
     crop=st.tuples(st.floats(0, 0.4), st.floats(0, 0.4), st.floats(0.6, 1), st.floats(0.6, 1)),
-    longer_side=st.integers(4, 200),
+    longer_side=st.integers(32, 200),
 )
 @settings(deadline=None, max_examples=40)
 def test_photographs_are_reduced_but_never_enlarged(size, crop, longer_side):
     photo = make_images.Photo("any", "any.jpg", crop, longer_side)
     result = make_images.crop_and_reduce(Image.new("RGB", size), photo)
-    cropped = max(
-        round(crop[2] * size[0]) - round(crop[0] * size[0]), round(crop[3] * size[1]) - round(crop[1] * size[1])
-    )
-    assert max(result.size) == min(longer_side, cropped)
+    width = round(crop[2] * size[0]) - round(crop[0] * size[0])
+    height = round(crop[3] * size[1]) - round(crop[1] * size[1])
+    assert max(result.size) == min(longer_side, max(width, height))
 
 
 def test_missing_source_photograph_is_named(tmp_path):

@@ -153,6 +153,8 @@ def test_old_files_without_batch_counters_load(tmp_path: Path, state: dict[str, 
 def test_unknown_layer_is_refused(published: Path):
     with pytest.raises(SinGANError, match="64 or 192, not 2048"):
         InceptionFeatures(2048, published, url=published.as_uri())
+    with pytest.raises(SinGANError, match="64 or 192, not 2048"):
+        default_features(2048)
 
 
 @pytest.mark.parametrize(("layer", "side"), [(64, 7), (192, 19)])
@@ -311,6 +313,24 @@ def test_random_filters_move_with_the_image():
     part = RandomFilterBank()(images[..., 3:, 5:])
     # the same sums in another blocking
     torch.testing.assert_close(part, whole[..., 3:, 5:], rtol=1e-4, atol=1e-5)
+
+
+def test_random_filters_rectify_all_but_the_mean():
+    images = random_images()
+    maps, negative = RandomFilterBank()(images), RandomFilterBank()(-images)
+    assert torch.equal(maps[:, :1], -negative[:, :1])
+    assert torch.equal(maps[:, 1:], negative[:, 1:])
+
+
+@pytest.mark.parametrize(("channels", "width"), [((0, 1), 5), ((1, 22), 5), ((22, 43), 10), ((43, 64), 20)])
+def test_random_filters_of_all_scales_look_at_the_same_place(channels: tuple[int, int], width: int):
+    dot = torch.zeros(1, 3, 41, 41)
+    dot[..., 20, 20] = 1
+    seen = (RandomFilterBank()(dot)[0, channels[0] : channels[1]].amax(dim=0) > 0).nonzero()
+    first, last = seen.amin(dim=0), seen.amax(dim=0)
+    assert (last - first + 1).tolist() == [width, width]
+    # the middle of the 22x22 maps is at 10.5; odd widths cannot lie nearer than half a pixel
+    assert ((first + last) / 2 - 10.5).abs().max() <= 0.5
 
 
 def test_random_filters_need_20_pixels():

@@ -1,0 +1,402 @@
+"""The figures and tables that more than one notebook shows, and the one place that writes figures to disk.
+
+Every function returns a figure that belongs to no window: a notebook shows it, once, where it is the last expression
+of a cell, and `save_figure` writes the same picture to figures/. pyplot and its global state are not used. Colours are
+those of Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+import html
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from singan_core.errors import SinGANError
+from singan_core.files import replacing
+from singan_core.images import mask_to_array, to_array
+from singan_core.metrics import Interval
+from singan_core.model import HISTORY_COLUMNS, SinGAN
+from singan_core.networks import receptive_field
+from singan_core.pyramid import Pyramid
+from singan_core.training import Progress
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Blue, vermilion, green, purple, orange, light blue, black: Okabe and Ito's without yellow, too pale for lines."""
+
+WIDTH = 9.0
+"""Inches across the page of a notebook: no figure is made wider."""
+
+LOSS_LABELS = {
+    "critic_real": "D(x)",
+    "critic_fake": "D(G(z))",
+    "gradient_penalty": "gradient penalty",
+    "generator_fake": "D(G(z)), generator's step",
+    "reconstruction": "reconstruction (MSE)",
+}
+"""What the columns of a training history are called in a legend."""
+
+_GAP = 0.12  # inches between pictures
+_LINE = 0.17  # inches for a line of caption
+_CHARACTER = 0.072  # inches for a character of caption, so that captions wider than their pictures do not collide
+_PNG = {"format": "png", "dpi": 110, "bbox_inches": "tight", "facecolor": "white", "metadata": {"Software": None}}
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure that a notebook shows as the PNG that `save_figure` writes."""
+
+    def _repr_png_(self) -> bytes:
+        data = io.BytesIO()
+        self.savefig(data, **_PNG)
+        return data.getvalue()
+
+
+# -- files
+
+
+def figures_folder(profile: str) -> Path:
+    """Where the figures of a profile are kept: $SINGAN_FIGURES, else `figures` in the checkout, else ./figures."""
+    if chosen := os.environ.get("SINGAN_FIGURES"):
+        return Path(chosen) / profile
+    checkout = Path(__file__).resolve().parents[1]
+    in_checkout = (checkout / "pyproject.toml").exists()
+    return (checkout if in_checkout else Path.cwd()) / "figures" / profile
+
+
+def save_figure(figure: matplotlib.figure.Figure, name: str, profile: str) -> Path:
+    """Write a figure as PNG to <figures_folder(profile)>/<name>.png and return that path.
+
+    name: lower-case letters, digits, `_` and `-`, without a suffix: "00_samples". An older file of that name is
+    replaced in one piece. Raises SinGANError for another name and for a place that cannot be written.
+    """
+    if not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise SinGANError(
+            f"A figure's name has lower-case letters, digits, _ and - only, without suffix; got {name!r}."
+        )
+    path = figures_folder(profile) / f"{name}.png"
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, **_PNG)
+    return path
+
+
+# -- figures
+
+
+def new_figure(
+    *, width: float = WIDTH, height: float = 3.0, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """An empty figure of width x height inches in the common style, and its axes: one, or an array as of `subplots`.
+
+    options: those of matplotlib's Figure.subplots, such as sharey=True or width_ratios=[2, 1].
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, **options)
+    for each in np.ravel(axes):
+        _plain(each)
+    return figure, axes
+
+
+def show_images(
+    images: Tensor | Sequence[Tensor],
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int | None = None,
+    height: float = 2.0,
+    title: str | None = None,
+    row_titles: Sequence[str] | None = None,
+    same_scale: bool = True,
+) -> Figure:
+    """Pictures in a grid, each pixel a square: one tensor (N, 3, H, W), or a sequence of (1, 3, h, w) of any sizes.
+
+    Values outside [-1, 1] are clamped; masks (1, 1, h, w) are shown in gray. titles: one below each picture; lines are
+    parted by newlines. columns: pictures in a row; default: as many as fit. height: of the tallest picture, in inches;
+    less where a row would be wider than the page. title: above all. row_titles: one at the left of each row.
+    same_scale: one size for all pixels; False: one height for all pictures. Raises SinGANError for an empty sequence,
+    tensors that are not pictures, and titles that do not match in number.
+    """
+    arrays = [_shown(image[None]) for batch in images for image in (batch if batch.ndim == 4 else batch[None])]
+    if not arrays:
+        raise SinGANError("There is no picture to show: the sequence is empty.")
+    titles = [""] * len(arrays) if titles is None else list(titles)
+    _check_count("titles", titles, len(arrays), "pictures")
+    tallest = max(array.shape[0] for array in arrays)
+    unit = [height / (tallest if same_scale else array.shape[0]) for array in arrays]  # inches per pixel
+    widest = max(array.shape[1] * each for array, each in zip(arrays, unit, strict=True))
+    margin = 0.15 + _CHARACTER * _longest(row_titles) if row_titles else 0.0
+    room = WIDTH - margin
+    if columns is None:
+        fitting = max(1, int((room + _GAP) // (widest + _GAP)))
+        columns = ceil(len(arrays) / ceil(len(arrays) / fitting))  # rows of about equal length
+    columns = min(columns, len(arrays))
+    rows = ceil(len(arrays) / columns)
+    if row_titles is not None:
+        _check_count("row_titles", row_titles, rows, "rows")
+
+    captions = [_CHARACTER * _longest([caption]) for caption in titles]
+    sizes = np.array([[array.shape[1] * each, array.shape[0] * each] for array, each in zip(arrays, unit, strict=True)])
+    taken = sum(sizes[column::columns, 0].max() for column in range(columns)) + _GAP * (columns - 1)
+    sizes *= min(1.0, (room - _GAP * (columns - 1)) / (taken - _GAP * (columns - 1)))
+    widths = [max(*sizes[c::columns, 0], *captions[c::columns]) for c in range(columns)]
+    lines = max(caption.count("\n") + 1 if caption else 0 for caption in titles)
+    below = _LINE * lines + (0.06 if lines else 0.0)
+    heights = [sizes[r * columns : (r + 1) * columns, 1].max() + below for r in range(rows)]
+    header = 0.32 if title else 0.0
+    total = (margin + sum(widths) + _GAP * (columns - 1), header + sum(heights) + _GAP * (rows - 1))
+
+    figure = Figure(figsize=total)
+    if title:
+        figure.text(0.0, 1.0, title, ha="left", va="top", fontsize=11)
+    for number, (array, caption, (wide, high)) in enumerate(zip(arrays, titles, sizes, strict=True)):
+        row, column = divmod(number, columns)
+        left = margin + sum(widths[:column]) + _GAP * column + (widths[column] - wide) / 2
+        bottom = total[1] - header - sum(heights[: row + 1]) - _GAP * row + below
+        axes = figure.add_axes((left / total[0], bottom / total[1], wide / total[0], high / total[1]))
+        enlarged = high * _PNG["dpi"] >= array.shape[0]
+        axes.imshow(array, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if enlarged else "hanning")
+        axes.set_axis_off()
+        # a text and not an axes title: it goes below, where the captions of a row are in line
+        axes.annotate(caption, (0.5, 0), (0, -4), "axes fraction", "offset points", ha="center", va="top", fontsize=9)
+        if row_titles is not None and column == 0:
+            middle = (bottom + high / 2) / total[1]
+            figure.text(0.0, middle, row_titles[row], ha="left", va="center", fontsize=9)
+    return figure
+
+
+def plot_pyramid(pyramid: Pyramid) -> Figure:
+    """All levels of a photograph in a row at their true relative size, with number and height × width in pixels."""
+    titles = [f"level {level}\n{h} × {w}" for level, (h, w) in enumerate(pyramid.shape.sizes)]
+    return show_images(pyramid.images, titles, columns=len(titles), height=3.0)
+
+
+def plot_effective_patch(pyramid: Pyramid, layers: int) -> Figure:
+    """Every level enlarged to one height, with the receptive field of `layers` 3x3 convolutions drawn on it.
+
+    The box is the patch that one output pixel sees: always as many pixels, ever less of the picture.
+    """
+    side = receptive_field(layers)
+    titles = [
+        f"level {n}: {side} of {h} px\n{side / h:.0%} of the height" for n, (h, _) in enumerate(pyramid.shape.sizes)
+    ]
+    figure = show_images(pyramid.images, titles, height=1.7, same_scale=False)
+    for axes, (h, w) in zip(figure.axes, pyramid.shape.sizes, strict=True):
+        corner = ((w - side) / 2 - 0.5, (h - side) / 2 - 0.5)
+        for colour, line in (("white", 4.0), (COLOURS[1], 2.0)):  # a white edge, to be seen on any picture
+            axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=line))
+    return figure
+
+
+def plot_losses(
+    model: SinGAN,
+    columns: Sequence[str],
+    *,
+    levels: Sequence[int] | None = None,
+    smooth: int = 1,
+    log: bool = False,
+) -> Figure:
+    """The losses of a training over its iterations, one panel per level, all with the same axes.
+
+    columns: some of HISTORY_COLUMNS. levels: default all. smooth: each point is the mean over so many iterations up to
+    it. log: a logarithmic axis, for losses that are positive. Raises SinGANError for an unknown column, a level that is
+    not there, and a model without history (an imported one).
+    """
+    _check_columns(columns)
+    levels = range(len(model.levels)) if levels is None else levels
+    for level in levels:
+        if not 0 <= level < len(model.levels):
+            raise SinGANError(f"There is no level {level}: this pyramid has the levels 0 to {len(model.levels) - 1}.")
+        if model.levels[level].history is None:
+            raise SinGANError(f"Level {level} has no history of its training: it was not trained here.")
+    across = min(len(levels), 4)
+    down = ceil(len(levels) / across)
+    figure, grid = new_figure(
+        height=0.5 + 1.9 * down, rows=down, columns=across, sharex=True, sharey=True, squeeze=False
+    )
+    for axes, level in zip(grid.flat, levels, strict=False):
+        _draw_losses(axes, model.levels[level].history, columns, smooth)
+        axes.set_title(f"level {level}", fontsize=10)
+        if log:
+            axes.set_yscale("log")
+    for axes in grid.flat[len(levels) :]:
+        axes.remove()
+    for axes in grid.flat[max(0, len(levels) - across) : len(levels)]:  # above a removed panel, too
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel("iteration", fontsize=10)
+    figure.legend(
+        *grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(columns), frameon=False
+    )
+    return figure
+
+
+def plot_progress(progress: Progress, columns: Sequence[str], pictures: Sequence[Tensor]) -> Figure:
+    """A training so far: above, one picture (1, 3, h, w) per finished level; below, the losses, level after level."""
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    grid = figure.add_gridspec(2, progress.levels, height_ratios=[1, 1.3])
+    for level, picture in enumerate(pictures):
+        axes = figure.add_subplot(grid[0, level])
+        axes.imshow(to_array(picture), interpolation="nearest")
+        axes.set_title(f"level {level}", fontsize=9)
+        axes.set_axis_off()
+    axes = figure.add_subplot(grid[1, :])
+    _plain(axes)
+    histories = [level.history for level in progress.model.levels] + [progress.history]
+    for level, history in enumerate(histories):
+        _draw_losses(axes, history, columns, smooth=1, first=level * progress.iterations)
+        axes.axvline((level + 1) * progress.iterations, color="0.8", linewidth=0.8, zorder=0)
+    axes.set_xlim(0, progress.levels * progress.iterations)
+    axes.set_xlabel(f"iteration ({progress.iterations} per level)")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[: len(columns)], labels[: len(columns)], loc="upper right", ncols=len(columns), fontsize=9)
+    state = f"level {progress.level}, iteration {progress.iteration} of {progress.iterations}"
+    axes.set_title(f"{state}, about {progress.seconds_left:.0f} s left", fontsize=10, loc="left")
+    return figure
+
+
+class LivePlot:
+    """A callback for `train` and `load_or_train` that keeps one figure in a notebook up to date: see `plot_progress`.
+
+    columns: the losses to draw, of HISTORY_COLUMNS. seconds: time between two drawings, at least. Outside of a notebook
+    it does nothing.
+    """
+
+    def __init__(self, columns: Sequence[str] = ("critic_real", "critic_fake"), seconds: float = 1.0):
+        _check_columns(columns)
+        self.columns, self.seconds = tuple(columns), seconds
+        self.drawn = -float("inf")
+        self.pictures: list[Tensor] = []
+        self.handle: Any = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw, if it is time to, or if the level is done."""
+        level_done = progress.iteration == progress.iterations
+        if not _in_notebook() or (not level_done and time.monotonic() - self.drawn < self.seconds):
+            return
+        for level in range(len(self.pictures), len(progress.model.levels)):
+            self.pictures.append(progress.model.sample(1, stop_scale=level))
+        figure = plot_progress(progress, self.columns, self.pictures)
+        if self.handle is None:
+            from IPython.display import display
+
+            self.handle = display(figure, display_id=True)
+        else:
+            self.handle.update(figure)
+        self.drawn = time.monotonic()
+
+
+# -- tables
+
+
+class Table:
+    """Rows of measured quantities, shown as a table in a notebook and as aligned text elsewhere."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]]):
+        self.header = list(dict.fromkeys(name for row in rows for name in row))
+        self.cells = [[_as_text(row.get(name)) for name in self.header] for row in rows]
+        self.numeric = [not any(isinstance(row.get(name), str) for row in rows) for name in self.header]
+
+    def __repr__(self) -> str:
+        lines = [self.header, *self.cells]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
+        aligned = [
+            "  ".join(
+                text.rjust(width) if right else text.ljust(width)
+                for text, width, right in zip(line, widths, self.numeric, strict=True)
+            )
+            for line in lines
+        ]
+        return "\n".join(line.rstrip() for line in [aligned[0], "  ".join("-" * w for w in widths), *aligned[1:]])
+
+    def _repr_html_(self) -> str:
+        def line(tag: str, texts: list[str]) -> str:
+            sides = ["right" if right else "left" for right in self.numeric]
+            cells = zip(texts, sides, strict=True)
+            return "".join(f'<{tag} style="text-align: {side}">{html.escape(text)}</{tag}>' for text, side in cells)
+
+        body = "".join(f"<tr>{line('td', cells)}</tr>" for cells in self.cells)
+        return f"<table><thead><tr>{line('th', self.header)}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    """A table of rows {column: value}; columns in the order in which they first appear.
+
+    Floats get three significant digits, an `Interval` is written as mean [low, high], None stays empty. Raises
+    SinGANError when there is no row.
+    """
+    if not rows:
+        raise SinGANError("A table needs at least one row.")
+    return Table(rows)
+
+
+# -- parts
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Interval):
+        return f"{_as_text(value.mean)} [{_as_text(value.low)}, {_as_text(value.high)}]"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:,.0f}" if 1000 <= abs(value) < float("inf") else f"{value:#.3g}".removesuffix(".")
+    return str(value)
+
+
+def _plain(axes: Axes) -> None:
+    """The common style: no frame but the two axes, faint grid, the palette."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9)
+    axes.set_prop_cycle(color=COLOURS)
+
+
+def _draw_losses(axes: Axes, history: np.ndarray, columns: Sequence[str], smooth: int, first: int = 0) -> None:
+    smooth = max(1, min(smooth, len(history)))
+    iterations = first + np.arange(smooth, len(history) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    for column, colour in zip(columns, COLOURS, strict=False):
+        losses = np.convolve(history[:, HISTORY_COLUMNS.index(column)], np.full(smooth, 1 / smooth), mode="valid")
+        axes.plot(iterations, losses, color=colour, linewidth=1.2, label=LOSS_LABELS[column])
+
+
+def _shown(image: Tensor) -> np.ndarray:
+    """uint8 (h, w, 3) of an image, (h, w) of a mask."""
+    image = image.detach().cpu()
+    return mask_to_array(image) if image.ndim == 4 and image.shape[1] == 1 else to_array(image)
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(len(line) for text in texts for line in text.split("\n"))
+
+
+def _check_count(name: str, texts: Sequence[str], count: int, what: str) -> None:
+    if len(texts) != count:
+        raise SinGANError(f"There are {len(texts)} {name} for {count} {what}: give one for each.")
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in HISTORY_COLUMNS:
+            raise SinGANError(f"There is no loss {column!r}: choose from {', '.join(HISTORY_COLUMNS)}.")
+
+
+def _in_notebook() -> bool:
+    """True in a Jupyter kernel; IPython is asked only where it runs already."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None

@@ -1,0 +1,539 @@
+"""The batch: notebooks run from top to bottom without a browser, and what they leave behind, gathered on one page.
+
+`run_notebook` runs one notebook in a kernel of its own and depends on its arguments alone; `reproduce` runs the series
+and writes the page; `publish` puts the outputs back into the notebooks, ready to be committed. The trained pyramids
+are the run store's business, the figures and the measured results are written by the notebooks.
+"""
+
+import copy
+import difflib
+import html
+import json
+import logging
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from singan_core.config import resolve_profile
+from singan_core.errors import SinGANError
+from singan_core.files import replacing, write_text
+
+try:
+    import papermill
+    from nbconvert import HTMLExporter
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import load_notebook_node, write_ipynb
+except ModuleNotFoundError as error:
+    raise SinGANError(f"Running notebooks needs {error.name}: python -m pip install -e '.[course]'.") from error
+
+Notebook = dict[str, Any]
+"""A notebook in nbformat 4, as read from its file."""
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PUBLISHED_PROFILE = "laptop"
+"""The profile at which notebooks are committed."""
+PUBLISHED_BYTES = 1_000_000
+"""Largest notebook that is committed."""
+
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET_NOTE = "A widget: run the notebook to use it."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one notebook.
+
+    name: its file name without suffix. error: cell and exception in one line, None when every cell ran. seconds: run
+    time with the start of the kernel. finished: local date and time. device, torch: where and with which version it ran.
+    source: the notebook. executed: its copy with the outputs; an HTML page of the same name lies beside it.
+    """
+
+    name: str
+    title: str
+    question: str
+    error: str | None
+    seconds: float
+    finished: str
+    profile: str
+    device: str
+    torch: str
+    source: Path
+    executed: Path
+
+    @property
+    def page(self) -> Path:
+        """The rendered copy."""
+        return self.executed.with_suffix(".html")
+
+
+def reproduce(
+    notebooks: Iterable[str | Path] | None = None,
+    profile: str | None = None,
+    *,
+    retrain: bool = False,
+    output: str | Path | None = None,
+    progress: bool = True,
+) -> list[Outcome]:
+    """Run notebooks one after the other and write `index.html` with all that they made; a failure stops no other.
+
+    notebooks: paths, or numbers or beginnings of names in the folder `notebooks` ("02"); default: all of them.
+    profile: see `resolve_profile`. retrain: train the pyramids again. output: folder for the results, default
+    SINGAN_FIGURES, else `figures` in the checkout; the executed copies go to <output>/<profile>/notebooks, figures and
+    measured results beside that folder. progress: show a bar.
+
+    Raises SinGANError before anything starts when a notebook is missing, unreadable, or does not declare the parameter.
+    """
+    profile = resolve_profile(profile)
+    paths = find_notebooks(notebooks)
+    sources = [_read(path) for path in paths]
+    parameters = _parameters_for_each(paths, sources, {"profile": profile} | ({"retrain": True} if retrain else {}))
+    root = figures_root(output)
+    folder = root / profile
+    cells = [1 + len(_code_cells(source)) for source in sources]
+    outcomes = []
+    try:
+        with tqdm(
+            total=sum(cells), disable=not progress, bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left]"
+        ) as bar:
+            for number, path in enumerate(paths):
+                bar.set_description_str(f"{path.stem} ({number + 1}/{len(paths)})")
+                outcomes.append(
+                    run_notebook(
+                        path,
+                        parameters[number],
+                        folder / "notebooks" / path.name,
+                        environment={"SINGAN_PROFILE": profile, "SINGAN_FIGURES": str(root)},
+                        on_cell=bar.update,
+                    )
+                )
+                bar.update(sum(cells[: number + 1]) - bar.n)  # the cells that a failure left out
+    finally:
+        write_index(folder)
+    return outcomes
+
+
+def run_notebook(
+    path: Path,
+    parameters: Mapping[str, Any],
+    output: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    on_cell: Callable[[], Any] | None = None,
+) -> Outcome:
+    """Run one notebook in a fresh kernel of the running interpreter and write the executed copy and its HTML page.
+
+    The working folder is the notebook's, as in JupyterLab. parameters: values for names that its `parameters` cell
+    declares. output: the executed copy, ending in .ipynb; a failing notebook leaves one too, with the error in it.
+    environment: variables for the kernel, on top of this process's. on_cell: called after each executed cell.
+
+    A failing cell gives an `Outcome` with its error. Raises SinGANError for an undeclared parameter and for files that
+    cannot be read or written.
+    """
+    notebook = _read(path)
+    _check_declared(path, notebook, parameters)
+    started, error = time.monotonic(), None
+    with replacing(output) as unfinished:
+        try:
+            papermill.execute_notebook(
+                notebook,
+                str(unfinished).replace("{", "{{").replace("}", "}}"),  # papermill fills in placeholders
+                parameters=dict(parameters),
+                engine_name=OwnKernel.NAME,
+                progress_bar=False,
+                environment=kernel_environment(environment or {}),
+                folder=path.parent,
+                on_cell=on_cell,
+            )
+        except PapermillExecutionError as failure:
+            error = f"cell [{failure.exec_count}]: {failure.ename}: {_first_line(failure.evalue)}"
+        except Exception as failure:  # the kernel died, or did not start: another notebook may well run
+            error = f"{type(failure).__name__}: {_first_line(str(failure))}"
+        title, question = title_and_question(notebook, path.stem)
+        outcome = Outcome(
+            name=path.stem,
+            title=title,
+            question=question,
+            error=error,
+            seconds=round(time.monotonic() - started, 1),
+            finished=datetime.now().astimezone().isoformat(timespec="seconds"),
+            profile=str(parameters.get("profile", "")),
+            device=_device_name(),
+            torch=torch.__version__,
+            source=path,
+            executed=output,
+        )
+        executed = load_notebook_node(str(unfinished)) if unfinished.stat().st_size else notebook
+        about = asdict(outcome) | {"source": str(path)}
+        del about["executed"]
+        executed.metadata["singan"] = about
+        write_ipynb(executed, str(unfinished))
+    write_text(outcome.page, render(executed))
+    return outcome
+
+
+class OwnKernel(Engine):
+    """papermill engine: the kernel is the running interpreter, with an environment and a working folder of its own."""
+
+    NAME = "singan_core"
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        *,
+        environment: dict[str, str],
+        folder: Path,
+        on_cell: Callable[[], Any] | None,
+        start_timeout: int = 60,
+        **_: Any,
+    ) -> None:
+        hook = None if on_cell is None else lambda **_: on_cell()
+        client = OwnKernelClient(
+            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=start_timeout, on_cell_complete=hook
+        )
+        client.execute(env=environment, cwd=str(folder))
+
+
+class OwnKernelClient(PapermillNotebookClient):
+    """Starts `python3` with the running interpreter, whatever else is installed under that name, or nothing is."""
+
+    def create_kernel_manager(self) -> Any:
+        manager = super().create_kernel_manager()
+        manager.kernel_spec_manager.kernel_dirs = []  # without installed kernels, python3 is this interpreter's own
+        return manager
+
+
+papermill_engines.register(OwnKernel.NAME, OwnKernel)
+
+
+def kernel_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a kernel: this process's with some variables changed.
+
+    The notebooks import the same singan_core, installed or not; folders given relative to the caller stay the same
+    ones; and figures go into the notebook even where MPLBACKEND asks for another backend.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+    for name in ("SINGAN_RUNS", "SINGAN_DATA", "SINGAN_FIGURES"):
+        if environment.get(name):
+            environment[name] = os.path.abspath(environment[name])
+    return environment | dict(changes)
+
+
+# -- which notebooks, with which parameters
+
+
+def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
+    """Notebooks by path, number or beginning of the name, in the given order; all of the series by default.
+
+    Raises SinGANError that lists what there is.
+    """
+    series = sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    found = list(series) if names is None else []
+    for name in names or []:
+        if Path(name).suffix == ".ipynb":
+            matches = [Path(name).resolve()] if Path(name).is_file() else []
+        else:
+            beginning = str(name).zfill(2) if str(name).isdigit() else str(name)
+            matches = [path for path in series if path.stem.startswith(beginning)]
+        if not matches:
+            known = ", ".join(path.stem for path in series) or "none"
+            raise SinGANError(f"There is no notebook {str(name)!r}; give a path or one of: {known}.")
+        found += [path for path in matches if path not in found]
+    if not found:
+        raise SinGANError(f"There are no notebooks in {CHECKOUT / 'notebooks'}: run this from a checkout.")
+    return found
+
+
+def figures_root(output: str | Path | None = None) -> Path:
+    """Where results go: the argument, else SINGAN_FIGURES, else `figures` in the checkout."""
+    return Path(output or os.environ.get("SINGAN_FIGURES") or CHECKOUT / "figures").resolve()
+
+
+def _read(path: Path) -> Notebook:
+    """A notebook for execution, its kernel set to the one that will run it."""
+    try:
+        notebook = load_notebook_node(str(path))
+    except Exception as error:  # by kind of damage: no JSON, no notebook, no UTF-8, no permission
+        raise SinGANError(f"Cannot read the notebook {path} ({_first_line(str(error))}).") from error
+    notebook.metadata["kernelspec"] = dict(KERNELSPEC)
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def _declared(notebook: Notebook) -> list[str]:
+    """Names that the cell tagged `parameters` sets."""
+    return list(papermill.inspect_notebook(notebook))
+
+
+def _check_declared(path: Path, notebook: Notebook, parameters: Iterable[str]) -> None:
+    """SinGANError for a name that the notebook does not declare; papermill would set it and nobody would read it."""
+    declared = _declared(notebook)
+    for name in parameters:
+        if name not in declared:
+            close = difflib.get_close_matches(name, declared, n=1)
+            hint = f"it has {close[0]!r}, correct that" if close else f"it has {', '.join(declared) or 'none'}"
+            raise SinGANError(f"{path.name} declares no parameter {name!r} in its cell tagged `parameters`: {hint}.")
+
+
+def _parameters_for_each(paths: list[Path], notebooks: list[Notebook], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each notebook what it takes of the wanted parameters: always the profile, others where they are declared.
+
+    A notebook that trains nothing has no `retrain`. SinGANError where one is misspelt, or where no notebook has it.
+    """
+    declared = [_declared(notebook) for notebook in notebooks]
+    for path, notebook, names in zip(paths, notebooks, declared, strict=True):
+        nowhere = {name for name in wanted if not any(name in others for others in declared)}
+        misspelt = {name for name in wanted if name not in names and difflib.get_close_matches(name, names)}
+        _check_declared(path, notebook, sorted({"profile"} | nowhere | misspelt))
+    return [{name: value for name, value in wanted.items() if name in names} for names in declared]
+
+
+# -- what a notebook says about itself
+
+
+def title_and_question(notebook: Notebook, name: str) -> tuple[str, str]:
+    """Title and question of a notebook, as plain text: from its first cell, the heading and the first question below.
+
+    Without a heading the title is `name`; without a question the first sentence stands for it.
+    """
+    lines = _text(notebook["cells"][0]["source"]).splitlines() if notebook["cells"] else []
+    title = next((line.lstrip("# ") for line in lines if line.startswith("#")), name)
+    prose = _plain("\n".join(line for line in lines if not line.startswith("#")))
+    question = re.search(r"[^.!?]*\?", prose) or re.search(r".*?([.!]|$)", prose)
+    return _plain(title), question.group().strip()
+
+
+def _plain(markdown: str) -> str:
+    """Markdown without emphasis, code marks and link targets, on one line."""
+    unlinked = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+    return " ".join(re.sub(r"\*+|`+", "", unlinked).split())
+
+
+def _text(source: str | list[str]) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
+
+
+def _code_cells(notebook: Notebook) -> list[Notebook]:
+    """The cells that a kernel runs."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and _text(cell["source"]).strip()]
+
+
+def _device_name() -> str:
+    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+
+
+# -- notebooks for readers
+
+
+def tidy(notebook: Notebook) -> Notebook:
+    """A copy without progress bars, in which a widget is a note and a still of what it shows.
+
+    A widget works with a kernel only, and its saved state is large and needs the network to be shown.
+    """
+    notebook = copy.deepcopy(notebook)
+    state = notebook["metadata"].pop("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            outputs = [part for output in cell["outputs"] for part in _without_widget(output, state)]
+            cell["outputs"] = list(filter(None, map(_without_bars, _joined_streams(outputs))))
+    return notebook
+
+
+def _without_widget(output: Notebook, state: dict[str, Any]) -> Iterator[Notebook]:
+    """The output; for a widget the note and its still, for a bar of tqdm nothing."""
+    view = output.get("data", {}).get(WIDGET_VIEW)
+    if view is None:
+        yield output
+        return
+    model = view["model_id"]
+    parts = [model, *_children(model, state)]
+    if any(state.get(part, {}).get("model_name", "").endswith("ProgressModel") for part in parts):
+        return
+    yield _display({"text/markdown": f"*{WIDGET_NOTE}*", "text/plain": WIDGET_NOTE})
+    yield from _still(model, state)
+
+
+def _still(model: str, state: dict[str, Any]) -> Iterator[Notebook]:
+    """Outputs and pictures that a widget and its parts hold at this moment."""
+    widget = state.get(model, {})
+    for output in widget.get("state", {}).get("outputs", []):
+        yield from _without_widget(output, state)
+    if widget.get("model_name") == "ImageModel":
+        for buffer in widget.get("buffers", []):
+            if buffer["path"] == ["value"]:
+                yield _display({f"image/{widget['state']['format']}": buffer["data"]})
+    for child in _children(model, state):
+        yield from _still(child, state)
+
+
+def _children(model: str, state: dict[str, Any]) -> list[str]:
+    children = state.get(model, {}).get("state", {}).get("children", [])
+    return [child.removeprefix("IPY_MODEL_") for child in children]
+
+
+def _display(data: dict[str, str]) -> Notebook:
+    return {"output_type": "display_data", "data": data, "metadata": {}}
+
+
+def _joined_streams(outputs: Iterable[Notebook]) -> list[Notebook]:
+    """Outputs in which pieces of text that follow each other on one stream are one piece."""
+    joined: list[Notebook] = []
+    for output in outputs:
+        same = joined and output["output_type"] == "stream" and joined[-1].get("name") == output["name"]
+        if same:
+            joined[-1] = joined[-1] | {"text": _text(joined[-1]["text"]) + _text(output["text"])}
+        else:
+            joined.append(output)
+    return joined
+
+
+def _without_bars(output: Notebook) -> Notebook | None:
+    """The output without lines that were rewritten in place, as text progress bars are; None if nothing is left."""
+    if output["output_type"] != "stream" or output["name"] != "stderr":
+        return output
+    lines = _text(output["text"]).split("\n")
+    text = "\n".join(line for line in lines if "\r" not in line)
+    return output | {"text": text} if text.strip() else None
+
+
+PAGE_TEMPLATE = """
+{%- extends 'index.html.j2' -%}
+{%- block html_head_js_requirejs -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- if resources.has_formulas -%}{{ super() }}{%- endif -%}{%- endblock -%}
+{%- block html_head_css -%}
+<style>
+@media (max-width: 700px) {
+  body.jp-Notebook { padding: 0.5rem; }
+  .jp-InputPrompt, .jp-OutputPrompt { display: none; }
+}
+</style>
+{%- endblock -%}
+{%- block body_header -%}{{ super() }}<p><a href="../index.html">All notebooks</a></p>{%- endblock -%}
+"""
+
+
+def render(notebook: Notebook) -> str:
+    """An executed notebook as one HTML page, images included.
+
+    It needs the network for one thing: formulas are set by MathJax; offline they stand there as LaTeX.
+    """
+    notebook = tidy(notebook)
+    has_formulas = any("$" in _text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    quiet = logging.getLogger(f"{__name__}.nbconvert")
+    quiet.setLevel(logging.ERROR)  # nbconvert warns of every figure without a description
+    exporter = HTMLExporter(template_name="lab", raw_template=PAGE_TEMPLATE, log=quiet)
+    name = notebook["metadata"].get("singan", {}).get("title", "")
+    resources = {"has_formulas": has_formulas, "metadata": {"name": name}}
+    return exporter.from_notebook_node(notebook, resources)[0]
+
+
+def publish(outcome: Outcome) -> None:
+    """Put the outputs of a run back into the notebook that was run, as it is committed.
+
+    Progress bars, warnings, widget state, injected parameters, times, versions and this machine's paths stay out.
+    Raises SinGANError for a failed run, another profile than PUBLISHED_PROFILE, a notebook that was changed in the
+    meantime, or a result above PUBLISHED_BYTES.
+    """
+    name = outcome.source.name
+    if outcome.error is not None:
+        raise SinGANError(f"{name} is not published, it failed at {outcome.error}.")
+    if outcome.profile != PUBLISHED_PROFILE:
+        raise SinGANError(f"{name} ran at profile {outcome.profile}; notebooks are published at {PUBLISHED_PROFILE}.")
+    executed, current = _read(outcome.executed), _read(outcome.source)
+    published = publishable(executed)
+    if [_text(cell["source"]) for cell in published["cells"]] != [_text(cell["source"]) for cell in current["cells"]]:
+        raise SinGANError(f"{name} was changed after its run: run it again.")
+    with replacing(outcome.source) as unfinished:
+        write_ipynb(published, str(unfinished))
+        size = unfinished.stat().st_size
+        if size > PUBLISHED_BYTES:
+            raise SinGANError(
+                f"{name} would have {size / 1e6:.1f} MB, at most {PUBLISHED_BYTES / 1e6:.1f} are committed: "
+                "draw fewer or smaller figures in it."
+            )
+
+
+def publishable(executed: Notebook) -> Notebook:
+    """An executed notebook as it is committed: see `publish`."""
+    notebook = tidy(executed)
+    notebook["metadata"] = type(executed)(kernelspec=dict(KERNELSPEC), language_info={"name": "python"})
+    added = {"injected-parameters", "papermill-error-cell-tag"}
+    notebook["cells"] = [cell for cell in notebook["cells"] if not added & set(cell["metadata"].get("tags", []))]
+    count = 0
+    for cell in notebook["cells"]:
+        cell["metadata"] = {
+            key: value
+            for key, value in cell["metadata"].items()
+            if key not in ("papermill", "execution", "ExecuteTime") and not (key == "tags" and not value)
+        }
+        if cell["cell_type"] != "code":
+            continue
+        cell["outputs"] = [_without_paths(output) for output in cell["outputs"] if output.get("name") != "stderr"]
+        if cell["execution_count"] is not None:
+            count += 1
+            cell["execution_count"] = count
+        for output in cell["outputs"]:
+            if output["output_type"] == "execute_result":
+                output["execution_count"] = cell["execution_count"]
+    return notebook
+
+
+def _without_paths(output: Notebook) -> Notebook:
+    """The output with paths in the checkout given from there, as they are the same for every reader."""
+    here = f"{CHECKOUT}{os.sep}"
+    changed = dict(output)
+    if "text" in output:
+        changed["text"] = _text(output["text"]).replace(here, "")
+    if "data" in output:
+        changed["data"] = {
+            kind: _text(value).replace(here, "") if kind.startswith("text/") else value
+            for kind, value in output["data"].items()
+        }
+    return changed
+
+
+# -- the page
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #ddd; --paper: #fdfdfb; --bad: #a3241d; --good: #1d6b3a; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --soft: #999; --line: #444; --paper: #1b1b1b; --bad: #f08a80; --good: #7cc796; }
+}
+body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
+  font: 1.05rem/1.55 Georgia, "Times New Roman", serif; overflow-wrap: break-word; }
+h1, h2 { line-height: 1.2; font-weight: normal; }
+h1 { font-size: 1.9rem; } h2 { font-size: 1.35rem; margin: 3rem 0 0.3rem; }
+a { color: inherit; }
+.about, footer, table, nav { font-family: system-ui, sans-serif; font-size: 0.85rem; }
+.about, footer { color: var(--soft); }
+.question { font-style: italic; margin: 0.3rem 0; }
+.passed { color: var(--good); } .failed { color: var(--bad); }
+figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; }
+figcaption { font-family: system-ui, sans-serif; font-size: 0.8rem; color: var(--soft); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.8rem 0.35rem 0; border-bottom: 1px solid var(--line); }
+td.time { text-align: right; white-space: nowrap; }
+footer { margin-top: 4rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+"""

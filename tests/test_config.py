@@ -1,0 +1,108 @@
+"""Settings: profiles, checks, and what tells one training from another."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singan_core.config import PROFILES, TrainConfig, resolve_profile
+from singan_core.errors import SinGANError
+
+NUMBERS = [field.name for field in dataclasses.fields(TrainConfig) if field.type in (int, float)]
+
+
+def test_the_paper_profile_is_the_authors_code():
+    config = TrainConfig.for_profile("paper")
+    assert (config.min_size, config.max_size, config.scale_factor) == (25, 250, 0.75)
+    assert (config.layers, config.kernels, config.max_kernels, config.double_kernels_every) == (5, 32, 128, 4)
+    assert (config.alpha, config.penalty_weight, config.noise_amplitude) == (10.0, 0.1, 0.1)
+    assert (config.iterations, config.discriminator_steps, config.generator_steps) == (2000, 3, 3)
+    assert (config.learning_rate, config.decay_at * config.iterations) == (5e-4, 1600)
+    assert config.penalty_every == 1 and config.residual and not config.noise_padding
+
+
+def test_the_width_doubles_every_four_levels_up_to_128():
+    config = TrainConfig()
+    assert [config.kernels_at(level) for level in range(14)] == [32] * 4 + [64] * 4 + [128] * 6
+
+
+def test_the_width_can_stay_constant():
+    config = TrainConfig(double_kernels_every=0)
+    assert {config.kernels_at(level) for level in range(20)} == {32}
+
+
+def test_laptop_stays_at_128_pixels():
+    assert TrainConfig.for_profile("laptop").max_size <= 128
+
+
+def test_the_argument_wins_over_the_environment_and_that_over_the_machine(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert resolve_profile() == "laptop"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert resolve_profile() == "paper"
+    monkeypatch.setenv("SINGAN_PROFILE", "smoke")
+    assert resolve_profile() == "smoke"
+    assert resolve_profile("laptop") == "laptop"
+
+
+def test_an_unknown_profile_names_the_known_ones(monkeypatch):
+    monkeypatch.setenv("SINGAN_PROFILE", "fast")
+    with pytest.raises(SinGANError, match="smoke, laptop, paper"):
+        resolve_profile()
+
+
+def test_a_misspelt_setting_gets_a_suggestion():
+    with pytest.raises(SinGANError, match="did you mean 'alpha'"):
+        TrainConfig.for_profile("smoke", alpah=1.0)
+
+
+@given(name=st.sampled_from(NUMBERS), value=st.one_of(st.floats(), st.integers(), st.text(max_size=3), st.none()))
+def test_any_value_is_taken_as_a_number_in_range_or_refused_by_name(name, value):
+    try:
+        config = TrainConfig.from_dict({name: value})
+    except SinGANError as error:
+        assert name in str(error)
+    else:
+        assert getattr(config, name) == value
+        assert isinstance(getattr(config, name), (int, float))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"alpha": -1},
+        {"iterations": 0},
+        {"iterations": 2.5},
+        {"scale_factor": 1.0},
+        {"learning_rate": float("nan")},
+        {"layers": True},
+        {"residual": 1},
+        {"min_size": 300},
+        {"max_kernels": 16},
+        {"layers": 13},
+        {"seed": -1},
+        {"precision": "float16"},
+    ],
+)
+def test_absurd_settings_are_refused(settings):
+    with pytest.raises(SinGANError):
+        TrainConfig.from_dict(settings)
+
+
+def test_numbers_of_the_wrong_kind_are_converted_when_nothing_is_lost():
+    config = TrainConfig(alpha=1, iterations=5.0)
+    assert isinstance(config.alpha, float) and isinstance(config.iterations, int)
+    assert config == TrainConfig(alpha=1.0, iterations=5)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_settings_survive_the_way_through_a_dictionary(profile):
+    config = TrainConfig.for_profile(profile, seed=3)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert TrainConfig.from_dict(config.changes()) == config
+
+
+def test_only_what_differs_from_the_defaults_counts_as_a_change():
+    assert TrainConfig().changes() == {}
+    assert TrainConfig(alpha=1.0).changes() == {"alpha": 1.0}

@@ -1,0 +1,133 @@
+"""The pyramid: sizes by the authors' rules, and the resize between levels."""
+
+from math import ceil
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singan_core.errors import SinGANError
+from singan_core.pyramid import build_pyramid, pyramid_shape, resize, resize_matrix, upsample
+
+
+def random_image(height, width, seed=0):
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_a_186x248_picture_has_the_published_nine_levels():
+    shape = pyramid_shape((186, 248))
+    assert len(shape) == 9
+    assert shape.factor == pytest.approx(0.7781, abs=5e-5)
+    assert shape.sizes[0] == (25, 34)
+    assert shape.sizes[-1] == (186, 248)
+
+
+def test_the_188x250_colosseum_has_the_published_ten_levels():
+    shape = pyramid_shape((188, 250))
+    assert len(shape) == 10
+    assert shape.factor == pytest.approx(0.7992, abs=5e-5)
+    assert shape.sizes[0] == (26, 34)  # not 25: the authors' ceil sees 25.000000000000004
+    assert shape.sizes[-1] == (188, 250)
+
+
+@given(
+    height=st.integers(30, 1200),
+    width=st.integers(30, 1200),
+    scale_factor=st.floats(0.3, 0.95),
+    max_size=st.integers(40, 500),
+)
+def test_levels_grow_from_min_size_to_max_size(height, width, scale_factor, max_size):
+    try:
+        shape = pyramid_shape((height, width), min_size=25, max_size=max_size, scale_factor=scale_factor)
+    except SinGANError:
+        assert min(height, width) < 25 or min(height, width) * max_size <= 24 * max(height, width)
+        return
+    assert shape.sizes == tuple(sorted(shape.sizes))
+    assert max(shape.sizes[-1]) == min(max_size, max(height, width))
+    if len(shape) > 1:
+        assert min(shape.sizes[0]) in (25, 26)
+        assert 0 < shape.factor < 1
+
+
+@given(rows=st.floats(0.3, 3), columns=st.floats(0.3, 3))
+def test_a_scaled_shape_keeps_the_proportions_of_every_level(rows, columns):
+    shape = pyramid_shape((186, 248))
+    size = (round(186 * rows), round(248 * columns))
+    scaled = shape.scaled_to(size)
+    assert scaled.sizes[-1] == size
+    for (h, w), (own_h, own_w) in zip(scaled.sizes, shape.sizes, strict=True):
+        assert h == pytest.approx(own_h * size[0] / 186, abs=0.51)
+        assert w == pytest.approx(own_w * size[1] / 248, abs=0.51)
+
+
+def test_a_picture_that_ends_below_min_size_is_refused_with_a_way_out():
+    with pytest.raises(SinGANError, match="raise max_size or lower min_size"):
+        pyramid_shape((100, 2000))
+
+
+def test_a_picture_of_exactly_min_size_is_one_level():
+    assert pyramid_shape((25, 40)).sizes == ((25, 40),)
+
+
+def test_a_batch_is_refused():
+    with pytest.raises(SinGANError, match="one picture"):
+        build_pyramid(torch.zeros(2, 3, 40, 40))
+
+
+def test_small_pictures_are_not_enlarged():
+    image = random_image(40, 60)
+    assert torch.equal(build_pyramid(image).images[-1], image)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (10, 15), (80, 90), (7, 60)])
+def test_away_from_the_border_resize_is_pytorchs_antialiased_bicubic(size):
+    image = random_image(40, 60) * 0.5  # within the clamp
+    own = resize(image, size)
+    theirs = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False)
+    # at the border PyTorch drops the pixels outside and we mirror them
+    margin = [max(2, ceil(2 * size[i] / image.shape[2 + i])) + 1 for i in (0, 1)]
+    inner = (..., slice(margin[0], -margin[0]), slice(margin[1], -margin[1]))
+    assert own[inner].numel()
+    torch.testing.assert_close(own[inner], theirs[inner].clamp(-1, 1), atol=2e-5, rtol=0)
+
+
+@given(in_size=st.integers(1, 60), out_size=st.integers(1, 90), stretch=st.sampled_from([None, 0.7781, 1.2851]))
+def test_a_constant_stays_constant_and_rows_sum_to_one(in_size, out_size, stretch):
+    matrix = resize_matrix(in_size, out_size, stretch or out_size / in_size, torch.device("cpu"), torch.float32)
+    assert matrix.shape == (out_size, in_size)
+    torch.testing.assert_close(matrix.sum(dim=1), torch.ones(out_size), atol=1e-5, rtol=0)
+
+
+def test_resize_to_the_same_size_changes_nothing():
+    image = random_image(13, 21)
+    torch.testing.assert_close(resize(image, (13, 21)), image, atol=1e-6, rtol=0)
+
+
+def test_resize_commutes_with_flipping():
+    image = random_image(30, 41)
+    torch.testing.assert_close(resize(image.flip(-1), (17, 60)), resize(image, (17, 60)).flip(-1), atol=1e-5, rtol=0)
+
+
+def test_resize_stays_within_the_range_of_images():
+    image = torch.where(random_image(30, 30) > 0, 1.0, -1.0)
+    assert resize(image, (77, 77)).abs().max() <= 1
+
+
+def test_upsampling_at_training_sizes_uses_the_exact_factor():
+    shape = pyramid_shape((186, 248))
+    image = random_image(*shape.sizes[3])
+    torch.testing.assert_close(
+        upsample(image, shape.sizes[4], shape.factor), resize(image, shape.sizes[4], 1 / shape.factor)
+    )
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.floats(0.4, 0.9))
+def test_upsampling_reaches_any_size_without_leaving_the_picture(height, width, factor):
+    """A ramp stays a ramp: no mirrored border where rounding asks for more pixels than the factor gives."""
+    ramp = torch.linspace(-0.8, 0.8, 24).expand(1, 3, 20, 24).contiguous()
+    out = upsample(ramp, (height, width), factor)
+    assert out.shape == (1, 3, height, width)
+    if width > 24 / factor:
+        steps = out[0, 0, 0].diff()
+        assert (steps[2:-2] > 0).all()

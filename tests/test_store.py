@@ -1,0 +1,180 @@
+"""The run store: what is found again, what is trained, and what happens to two who want the same."""
+
+import csv
+import errno
+import json
+import os
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singan_core import SinGANError, TrainConfig, load_or_train, load_run
+from singan_core.model import HISTORY_COLUMNS, pack
+from singan_core.store import run_folder, run_key, store_folder
+
+
+@pytest.fixture
+def trained(picture, tiny, tmp_path):
+    """A finished run in a store of its own: (model, store, run folder)."""
+    model = load_or_train(picture, tiny, store=tmp_path, progress=False, device="cpu")
+    return model, tmp_path, run_folder(picture, tiny, tmp_path)
+
+
+def never(progress):
+    raise AssertionError("it trains, though the pyramid was there")
+
+
+def test_the_second_time_nothing_is_trained(trained, picture, tiny):
+    model, store, _ = trained
+    again = load_or_train(picture, tiny, store=store, callback=never, device="cpu")
+    assert torch.equal(again.sample(1), model.sample(1))
+
+
+def test_a_finished_run_is_readable_by_people(trained, tiny):
+    model, _, folder = trained
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {
+        "model.safetensors", "run.json", "history.csv", "image.png",
+    }  # fmt: skip
+    assert TrainConfig.from_dict(json.loads((folder / "run.json").read_text())["config"]) == tiny
+    rows = list(csv.DictReader((folder / "history.csv").open()))
+    assert len(rows) == len(model.levels) * tiny.iterations
+    assert [float(rows[-1][name]) for name in HISTORY_COLUMNS] == model.levels[-1].history[-1].tolist()
+
+
+def test_retraining_replaces_the_run(trained, picture, tiny):
+    _, store, folder = trained
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    reports = []
+    load_or_train(picture, tiny, store=store, retrain=True, callback=reports.append, progress=False, device="cpu")
+    assert reports
+    assert (folder / "model.safetensors").stat().st_mtime_ns > before
+
+
+def test_a_shipped_pyramid_comes_first(trained, picture, tiny, tmp_path, monkeypatch):
+    model, _, _ = trained
+    data = tmp_path / "data"
+    model.save(data / "pretrained" / f"{run_key(picture, tiny)}.safetensors")
+    monkeypatch.setenv("SINGAN_DATA", str(data))
+    shipped = load_or_train(picture, tiny, store=tmp_path / "empty", callback=never, device="cpu")
+    assert torch.equal(shipped.sample(1), model.sample(1))
+    assert not (tmp_path / "empty").exists()
+
+
+@given(st.sampled_from(["alpha", "iterations", "seed", "residual"]))
+def test_other_settings_are_another_run(picture, tiny, name):
+    value = (not tiny.residual) if name == "residual" else getattr(tiny, name) + 1
+    other = TrainConfig.from_dict(tiny.to_dict() | {name: value})
+    assert run_key(picture, other) != run_key(picture, tiny)
+
+
+def test_one_changed_pixel_is_another_run(picture, tiny):
+    other = picture.clone()
+    other[0, 0, 0, 0] += 1 / 255
+    assert run_key(other, tiny) != run_key(picture, tiny)
+
+
+def test_the_same_pixels_in_another_shape_are_another_run(picture, tiny):
+    assert run_key(picture.reshape(1, 3, 48, 36), tiny) != run_key(picture, tiny)
+
+
+def test_keys_do_not_change_from_version_to_version():
+    """Shipped pyramids are found by key: a changed key means that every one of them must be trained again."""
+    image = torch.linspace(-1, 1, 3 * 40 * 50).reshape(1, 3, 40, 50)
+    assert run_key(image, TrainConfig(alpha=1.0)) == "e0a48909334485ab"
+
+
+def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("SINGAN_RUNS", str(tmp_path / "elsewhere"))
+    assert store_folder() == tmp_path / "elsewhere"
+    monkeypatch.delenv("SINGAN_RUNS")
+    assert store_folder().name == "runs"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "empty", "another file"])
+def test_a_damaged_run_is_one_clear_error_and_stays_as_it_is(trained, picture, tiny, damage):
+    _, store, folder = trained
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    elif damage == "altered":
+        content[-100] ^= 1
+    else:
+        content = b"" if damage == "empty" else b"not a tensor file at all"
+    file.write_bytes(content)
+    with pytest.raises(SinGANError, match="Delete it"):
+        load_or_train(picture, tiny, store=store, callback=never, device="cpu")
+    assert file.read_bytes() == content
+
+
+def test_a_folder_without_a_run_and_an_unfinished_one_are_told_apart(tmp_path):
+    with pytest.raises(SinGANError, match="holds no trained pyramid"):
+        load_run(tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
+    with pytest.raises(SinGANError, match="not finished"):
+        load_run(tmp_path)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(trained, picture, tiny, tmp_path):
+    model, _, _ = trained
+    seen = []
+
+    def stop_at_level_two(progress):
+        seen.append(progress.level)
+        if progress.level == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_or_train(picture, tiny, store=tmp_path / "b", callback=stop_at_level_two, progress=False, device="cpu")
+    seen.clear()
+    resumed = load_or_train(
+        picture, tiny, store=tmp_path / "b", callback=lambda p: seen.append(p.level), progress=False, device="cpu"
+    )
+    assert min(seen) == 2
+    ours, theirs = pack(resumed)[0], pack(model)[0]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not (run_folder(picture, tiny, tmp_path / "b") / "checkpoint.safetensors").exists()
+
+
+def test_a_full_disk_during_a_checkpoint_keeps_the_last_one(picture, tiny, tmp_path, monkeypatch):
+    real_fsync, calls = os.fsync, []
+
+    def soon_full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 5:  # picture, run.json, two checkpoints, then the disk is full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", soon_full)
+    with pytest.raises(SinGANError, match="No space left"):
+        load_or_train(picture, tiny, store=tmp_path, progress=False, device="cpu")
+    folder = run_folder(picture, tiny, tmp_path)
+    assert (folder / "checkpoint.safetensors").exists()
+    assert not [path for path in folder.iterdir() if path.name.startswith(".checkpoint")]
+    monkeypatch.undo()
+    levels = set()
+    load_or_train(picture, tiny, store=tmp_path, callback=lambda p: levels.add(p.level), progress=False, device="cpu")
+    assert 0 not in levels
+
+
+def test_a_store_that_cannot_be_written_names_the_variable_to_set(picture, tiny, tmp_path):
+    (tmp_path / "occupied").write_text("a file")
+    with pytest.raises(SinGANError, match="SINGAN_RUNS"):
+        load_or_train(picture, tiny, store=tmp_path / "occupied", progress=False, device="cpu")
+
+
+def test_a_checkpoint_of_another_training_is_refused(picture, tiny, tmp_path):
+    from singan_core import train
+
+    def stop(progress):
+        if progress.level == 1:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(picture, tiny, checkpoint=file, callback=stop, progress=False, device="cpu")
+    other = TrainConfig.from_dict(tiny.to_dict() | {"alpha": 3.0})
+    with pytest.raises(SinGANError, match="another training"):
+        train(picture, other, checkpoint=file, progress=False, device="cpu")

@@ -1,0 +1,243 @@
+"""Training: what each level learns from, what it reports, and how it fails."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from singan_core import SinGANError, TrainConfig, train
+from singan_core.losses import gradient_penalty
+from singan_core.model import HISTORY_COLUMNS, pack
+from singan_core.pyramid import build_pyramid, upsample
+from singan_core.training import LevelTrainer, iteration_costs
+
+
+def train_tiny(picture, tiny, **changes):
+    return train(picture, TrainConfig.from_dict(tiny.to_dict() | changes), progress=False, device="cpu")
+
+
+def same_bits(one, other):
+    left, right = pack(one)[0], pack(other)[0]
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_the_same_seed_gives_the_same_bits(picture, tiny, model):
+    assert same_bits(train_tiny(picture, tiny), model)
+
+
+def test_another_seed_gives_another_model(picture, tiny, model):
+    assert not same_bits(train_tiny(picture, tiny, seed=1), model)
+
+
+def test_training_does_not_touch_the_global_random_state(picture, tiny):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    train_tiny(picture, tiny, iterations=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_noise_amplitude_is_a_tenth_of_the_rmse_to_the_reconstruction_below(picture, tiny, model):
+    reals = build_pyramid(picture, min_size=tiny.min_size, max_size=tiny.max_size).images
+    assert model.levels[0].amplitude == 1.0
+    for n in range(1, len(model.levels)):
+        rebuilt = upsample(model.reconstruct(n - 1), model.shape.sizes[n], model.shape.factor)
+        rmse = (rebuilt - reals[n]).square().mean().sqrt().item()
+        assert model.levels[n].amplitude == pytest.approx(0.1 * rmse, rel=1e-4)
+
+
+def test_widths_follow_the_schedule(model):
+    assert [level.generator.tail[0].in_channels for level in model.levels] == [4, 4, 8, 8]
+
+
+def test_a_level_starts_from_the_weights_below_when_the_width_is_the_same(picture, tiny):
+    inherited = {}
+
+    class Watching(LevelTrainer):
+        def __init__(self, model, real, rng):
+            super().__init__(model, real, rng)
+            inherited[self.index] = bool(model.levels) and all(
+                own.shape == old.shape and torch.equal(own, old)
+                for part in ("generator", "discriminator")
+                for own, old in zip(
+                    getattr(self, part).state_dict().values(),
+                    getattr(model.levels[-1], part).state_dict().values(),
+                    strict=True,
+                )
+            )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("singan_core.training.LevelTrainer", Watching)
+        train_tiny(picture, tiny, iterations=1)
+    assert inherited == {0: False, 1: True, 2: False, 3: True}
+
+
+def test_finished_levels_are_not_changed_by_the_levels_above(picture, tiny, model):
+    snapshots = []
+
+    def keep(progress):
+        if progress.iteration == progress.iterations and progress.model.levels:
+            snapshots.append({name: value.clone() for name, value in pack(progress.model)[0].items()})
+
+    train(picture, tiny, callback=keep, progress=False, device="cpu")
+    final = pack(model)[0]
+    assert snapshots
+    for snapshot in snapshots:
+        assert all(torch.equal(value, final[name]) for name, value in snapshot.items())
+
+
+def test_without_reconstruction_loss_nothing_is_reconstructed(picture, tiny):
+    model = train_tiny(picture, tiny, alpha=0.0)
+    assert all((level.history[:, HISTORY_COLUMNS.index("reconstruction")] == 0).all() for level in model.levels)
+
+
+def test_the_reconstruction_loss_falls(picture, tiny):
+    model = train_tiny(picture, tiny, iterations=40, min_size=30)
+    losses = model.levels[0].history[:, HISTORY_COLUMNS.index("reconstruction")]
+    assert losses[-5:].mean() < 0.8 * losses[:5].mean()
+
+
+def test_the_learning_rate_drops_to_a_tenth_after_four_fifths(picture, tiny):
+    rates = []
+
+    class Watching(LevelTrainer):
+        def step(self):
+            super().step()
+            rates.append(self.optimizer_g.param_groups[0]["lr"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("singan_core.training.LevelTrainer", Watching)
+        train_tiny(picture, tiny, iterations=10, min_size=36)
+    assert rates == [5e-4] * 8 + [5e-5] * 2
+
+
+def test_a_penalty_every_fourth_step_weighs_four_times(picture, tiny):
+    """Over four steps the critic's loss holds the same total weight, so a lazy penalty is no weaker one."""
+    weights = []
+    real_penalty = gradient_penalty
+
+    def counting(*arguments):
+        weights.append(1)
+        return real_penalty(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("singan_core.training.gradient_penalty", counting)
+        train_tiny(picture, tiny, iterations=8, min_size=36, penalty_every=4)
+    assert len(weights) == 2
+
+
+def test_the_gradient_penalty_is_zero_for_a_critic_of_slope_one():
+    class Slope(torch.nn.Module):
+        def forward(self, image):  # the gradient at each pixel is (2/3, 2/3, 1/3): a vector of length 1
+            weights = torch.tensor([2 / 3, 2 / 3, 1 / 3]).view(1, 3, 1, 1)
+            return (image * weights).sum(1, keepdim=True)
+
+    real, fake = torch.rand(1, 3, 9, 9), torch.rand(1, 3, 9, 9)
+    assert gradient_penalty(Slope(), real, fake, torch.tensor(0.3)).item() == pytest.approx(0, abs=1e-12)
+
+
+@given(slope=st.floats(0, 5), mix=st.floats(0, 1))
+def test_the_gradient_penalty_is_the_squared_distance_of_the_slope_from_one(slope, mix):
+    critic = lambda image: slope * image[:, :1]  # noqa: E731
+    real, fake = torch.zeros(1, 3, 5, 5), torch.ones(1, 3, 5, 5)
+    penalty = gradient_penalty(critic, real, fake, torch.tensor(mix))
+    assert penalty.item() == pytest.approx((slope - 1) ** 2, abs=1e-4)
+
+
+def test_callbacks_see_every_level_finish_and_do_not_change_the_result(picture, tiny, model):
+    reports = []
+
+    def watch(progress):
+        reports.append((progress.level, progress.iteration))
+        assert progress.levels == 4 and progress.iterations == 3
+        assert progress.history.shape == (progress.iteration, len(HISTORY_COLUMNS))
+        assert np.isfinite(progress.history).all() and progress.seconds_left >= 0
+        if progress.model.levels:
+            progress.model.sample(1, stop_scale=len(progress.model.levels) - 1)
+
+    watched = train(picture, tiny, callback=watch, progress=False, device="cpu")
+    assert {(level, 3) for level in range(4)} <= set(reports)
+    assert same_bits(watched, model)
+
+
+def test_a_failing_callback_ends_the_training_with_its_own_error(picture, tiny):
+    def broken(progress):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(picture, tiny, callback=broken, progress=False, device="cpu")
+
+
+def test_a_diverged_training_names_level_and_iteration(picture, tiny):
+    class Diverging(LevelTrainer):
+        def step(self):
+            if self.index == 1 and self.iteration == 2:
+                with torch.no_grad():
+                    self.generator.tail[0].weight.fill_(float("nan"))
+            super().step()
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SinGANError, match="level 1, iteration 2"):
+        patch.setattr("singan_core.training.LevelTrainer", Diverging)
+        train_tiny(picture, tiny)
+
+
+def test_the_progress_bar_shows_level_iteration_losses_and_time_left(picture, tiny, capsys):
+    train(picture, tiny, progress=True, device="cpu")
+    shown = capsys.readouterr().err
+    assert "level 4/4, iteration 3/3" in shown
+    assert "rec " in shown and "left" in shown and "100%" in shown
+
+
+def test_a_finer_level_is_expected_to_take_longer(tiny, model):
+    costs = iteration_costs(tiny, model.shape)
+    assert costs == sorted(costs)
+
+
+def test_a_float64_training_gives_float32_images(picture, tiny):
+    model = train_tiny(picture, tiny, iterations=1, precision="float64")
+    assert model.levels[0].generator.tail[0].weight.dtype == torch.float64
+    assert model.sample(1).dtype == torch.float32
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    layers=st.integers(2, 6),
+    residual=st.booleans(),
+    noise_padding=st.booleans(),
+)
+def test_any_picture_trains_and_samples_or_is_refused(height, width, layers, residual, noise_padding):
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    config = TrainConfig.for_profile(
+        "smoke", iterations=1, kernels=2, layers=layers, residual=residual, noise_padding=noise_padding
+    )
+    try:
+        model = train(image, config, progress=False, device="cpu")
+    except SinGANError as error:
+        assert min(height, width) < 15 or min(height, width) * 48 < 15 * max(height, width), error
+        return
+    assert model.sample(1).shape == (1, 3, *model.size)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.full((1, 3, 40, 40), float("nan")),
+        torch.full((1, 3, 40, 40), 200.0),
+        torch.zeros(3, 40, 40),
+        torch.zeros(1, 1, 40, 40),
+        torch.zeros(2, 3, 40, 40),
+        np.zeros((40, 40, 3), dtype=np.uint8),
+        "photo.jpg",
+        None,
+    ],
+)
+def test_what_is_no_image_is_refused(image, tiny):
+    with pytest.raises(SinGANError):
+        train(image, tiny, progress=False, device="cpu")
+
+
+def test_a_constant_picture_trains_without_dividing_by_zero(tiny):
+    model = train(torch.zeros(1, 3, 36, 48), tiny, progress=False, device="cpu")
+    assert torch.isfinite(model.sample(2)).all()

@@ -13,9 +13,10 @@ from singan_core.images import (
     to_array,
 )
 from singan_core.model import SinGAN
+from singan_core.progress import Progress
 from singan_core.pyramid import build_pyramid, pyramid_shape
 from singan_core.store import load_or_train, load_run
-from singan_core.training import Progress, train
+from singan_core.training import train
 
 __version__ = "0.1.0"
 

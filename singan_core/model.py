@@ -52,12 +52,14 @@ class SinGAN:
     """A trained pyramid. Level 0 is the coarsest; `shape` has one size per trained level.
 
     z_star: the fixed noise map of level 0 that reconstructs the photograph (paper, section 2.2), (1, 1, h, w).
+    seconds: how long the training took, interruptions left out; 0 where it is not known.
     """
 
     config: TrainConfig
     shape: PyramidShape
     z_star: Tensor
     levels: list[Level] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def size(self) -> Size:
@@ -268,6 +270,7 @@ def pack(model: SinGAN) -> tuple[dict[str, Tensor], dict]:
         "factor": model.shape.factor,
         "kernels": [level.generator.tail[0].in_channels for level in model.levels],
         "amplitudes": [level.amplitude for level in model.levels],
+        "seconds": model.seconds,
     }
     return tensors, settings
 
@@ -280,7 +283,7 @@ def unpack(tensors: dict[str, Tensor], settings: dict, device: torch.device) -> 
         )
     config = TrainConfig.from_dict(settings["config"])
     shape = PyramidShape(tuple((h, w) for h, w in settings["sizes"]), settings["factor"])
-    model = SinGAN(config, shape, tensors["z_star"].to(device))
+    model = SinGAN(config, shape, tensors["z_star"].to(device), seconds=settings["seconds"])
     for index, (kernels, amplitude) in enumerate(zip(settings["kernels"], settings["amplitudes"], strict=True)):
         generator = Generator(kernels, config.layers, config.residual)
         generator.load_state_dict(_below(tensors, f"{index}.generator."))

@@ -31,7 +31,7 @@ ROUNDING = 1e-6
 """Pixels by which a computed side may be off: whether 25 or 25.000000000000004 comes out depends on the machine."""
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
-"""What the authors' tensors can be; int64 are the counters of batch norm, and zeros made by newer versions of PyTorch."""
+"""What the authors' tensors can be; int64 are the counters of batch norm, and zeros filled in by newer PyTorch."""
 
 
 def import_official(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:
@@ -89,7 +89,7 @@ def fitted_shape(reals: Sequence[Tensor], scale_factor: float) -> tuple[PyramidS
 
     Raises SinGANError for sizes that the authors' code does not produce.
     """
-    sizes = tuple(_size(real) for real in reals)
+    sizes = tuple((real.shape[2], real.shape[3]) for real in reals)
     finest, steps, coarsest = sizes[-1], len(sizes) - 1, min(sizes[0])
     if not steps:
         return PyramidShape(sizes, scale_factor), coarsest
@@ -125,8 +125,8 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise SinGANError(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
-        # weights_only has had two holes (CVE-2025-32434 before PyTorch 2.6): TorchScript programs, which alone have a
-        # part of this name, were run; and the tar files of 2016, which are looked for only in files, not in memory.
+        # Before PyTorch 2.6, weights_only left two doors open (CVE-2025-32434): TorchScript programs, whose archives
+        # have a part of this name, and the tar files of 2016, which are looked for in open files but not in memory.
         if b"constants.pkl" in data:
             raise ValueError("a TorchScript program")
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True, mmap=False)
@@ -220,9 +220,13 @@ def _z_star(folder: Path, size: Size, layers: int, complete: int) -> tuple[Tenso
     drawn there (their animation). The three channels are one.
     """
     path = folder / "Zs.pth"
-    maps = _read_list(path) if path.is_file() else [_read(path := folder / "0" / "z_opt.pth")]
+    if path.is_file():
+        maps = _read_list(path)
+    else:
+        path = folder / "0" / "z_opt.pth"
+        maps = [_read(path)]
     if not maps:
-        raise SinGANError(f"{path} is empty: it should begin with the noise map of level 0.")
+        raise SinGANError(f"{path} holds an empty list: it should begin with the noise map of level 0.")
     for n, above in enumerate(maps[1:complete], start=1):
         if _checked(above, f"Noise map {n} in {path}", (1, 3, None, None)).any():
             raise SinGANError(f"Noise map {n} in {path} is not zero: only the reconstruction noise of level 0 may be.")
@@ -289,11 +293,6 @@ def _is_scaled(size: Size, finest: Size, ratio: float) -> bool:
     """Whether `size` is the finest one times a ratio, rounded up."""
     scaled = [ratio * side for side in finest]
     return all(ceil(x - ROUNDING) <= side <= ceil(x + ROUNDING) for side, x in zip(size, scaled, strict=True))
-
-
-def _size(image: Tensor) -> Size:
-    height, width = image.shape[-2:]
-    return height, width
 
 
 def _checked(value: Any, name: str, shape: tuple[int | None, ...]) -> Tensor:

@@ -23,9 +23,11 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from singan_core.claims import NOT_TESTABLE, Claim, Verdict, load_claims
 from singan_core.config import resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.files import replacing, write_text
+from singan_core.plots import figures_folder
 
 try:
     import papermill
@@ -54,11 +56,10 @@ WIDGET_NOTE = "A widget: run the notebook to use it."
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one notebook.
+    """What became of one notebook; kept in the metadata of its executed copy.
 
     name: its file name without suffix. error: cell and exception in one line, None when every cell ran. seconds: run
-    time with the start of the kernel. finished: local date and time. device, torch: where and with which version it ran.
-    source: the notebook. executed: its copy with the outputs; an HTML page of the same name lies beside it.
+    time with the start of the kernel. finished: local date and time. device, torch: where, and with which version.
     """
 
     name: str
@@ -70,13 +71,6 @@ class Outcome:
     profile: str
     device: str
     torch: str
-    source: Path
-    executed: Path
-
-    @property
-    def page(self) -> Path:
-        """The rendered copy."""
-        return self.executed.with_suffix(".html")
 
 
 def reproduce(
@@ -89,39 +83,31 @@ def reproduce(
 ) -> list[Outcome]:
     """Run notebooks one after the other and write `index.html` with all that they made; a failure stops no other.
 
-    notebooks: paths, or numbers or beginnings of names in the folder `notebooks` ("02"); default: all of them.
-    profile: see `resolve_profile`. retrain: train the pyramids again. output: folder for the results, default
-    SINGAN_FIGURES, else `figures` in the checkout; the executed copies go to <output>/<profile>/notebooks, figures and
-    measured results beside that folder. progress: show a bar.
+    notebooks: see `find_notebooks`. profile: see `resolve_profile`. retrain: train the pyramids again. output: where
+    the results go, see `results_folder`; the executed copies go to `notebooks` in there. progress: show a bar.
 
-    Raises SinGANError before anything starts when a notebook is missing, unreadable, or does not declare the parameter.
+    Raises SinGANError before anything starts when a notebook is missing, unreadable, or declares no such parameter.
     """
     profile = resolve_profile(profile)
     paths = find_notebooks(notebooks)
     sources = [_read(path) for path in paths]
     parameters = _parameters_for_each(paths, sources, {"profile": profile} | ({"retrain": True} if retrain else {}))
-    root = figures_root(output)
-    folder = root / profile
-    cells = [1 + len(_code_cells(source)) for source in sources]
+    folder = results_folder(profile, output)
+    environment = {"SINGAN_PROFILE": profile, "SINGAN_FIGURES": str(folder.parent)}
+    cells = [1 + len(_code_cells(source)) for source in sources]  # and the one with the parameters
     outcomes = []
+    bar_format = "{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left]"
     try:
-        with tqdm(
-            total=sum(cells), disable=not progress, bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left]"
-        ) as bar:
+        with tqdm(total=sum(cells), disable=not progress, bar_format=bar_format) as bar:
             for number, path in enumerate(paths):
                 bar.set_description_str(f"{path.stem} ({number + 1}/{len(paths)})")
+                copy_path = folder / "notebooks" / path.name
                 outcomes.append(
-                    run_notebook(
-                        path,
-                        parameters[number],
-                        folder / "notebooks" / path.name,
-                        environment={"SINGAN_PROFILE": profile, "SINGAN_FIGURES": str(root)},
-                        on_cell=bar.update,
-                    )
+                    run_notebook(path, parameters[number], copy_path, environment=environment, on_cell=bar.update)
                 )
                 bar.update(sum(cells[: number + 1]) - bar.n)  # the cells that a failure left out
     finally:
-        write_index(folder)
+        write_index(folder, profile)
     return outcomes
 
 
@@ -133,7 +119,7 @@ def run_notebook(
     environment: Mapping[str, str] | None = None,
     on_cell: Callable[[], Any] | None = None,
 ) -> Outcome:
-    """Run one notebook in a fresh kernel of the running interpreter and write the executed copy and its HTML page.
+    """Run one notebook in a fresh kernel of the running interpreter; write the executed copy, and beside it a page.
 
     The working folder is the notebook's, as in JupyterLab. parameters: values for names that its `parameters` cell
     declares. output: the executed copy, ending in .ipynb; a failing notebook leaves one too, with the error in it.
@@ -144,6 +130,7 @@ def run_notebook(
     """
     notebook = _read(path)
     _check_declared(path, notebook, parameters)
+    title, question = title_and_question(notebook, path.stem)
     started, error = time.monotonic(), None
     with replacing(output) as unfinished:
         try:
@@ -161,7 +148,6 @@ def run_notebook(
             error = f"cell [{failure.exec_count}]: {failure.ename}: {_first_line(failure.evalue)}"
         except Exception as failure:  # the kernel died, or did not start: another notebook may well run
             error = f"{type(failure).__name__}: {_first_line(str(failure))}"
-        title, question = title_and_question(notebook, path.stem)
         outcome = Outcome(
             name=path.stem,
             title=title,
@@ -170,17 +156,14 @@ def run_notebook(
             seconds=round(time.monotonic() - started, 1),
             finished=datetime.now().astimezone().isoformat(timespec="seconds"),
             profile=str(parameters.get("profile", "")),
-            device=_device_name(),
-            torch=torch.__version__,
-            source=path,
-            executed=output,
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+            torch=str(torch.__version__),
         )
         executed = load_notebook_node(str(unfinished)) if unfinished.stat().st_size else notebook
-        about = asdict(outcome) | {"source": str(path)}
-        del about["executed"]
-        executed.metadata["singan"] = about
+        executed.metadata["singan"] = asdict(outcome)
+        executed.metadata.pop("papermill", None)  # has paths of this machine
         write_ipynb(executed, str(unfinished))
-    write_text(outcome.page, render(executed))
+    write_text(output.with_suffix(".html"), render(executed))
     return outcome
 
 
@@ -203,7 +186,12 @@ class OwnKernel(Engine):
     ) -> None:
         hook = None if on_cell is None else lambda **_: on_cell()
         client = OwnKernelClient(
-            nb_man, kernel_name=kernel_name, timeout=None, startup_timeout=start_timeout, on_cell_complete=hook
+            nb_man,
+            kernel_name=kernel_name,
+            timeout=None,
+            startup_timeout=start_timeout,
+            on_cell_complete=hook,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
         )
         client.execute(env=environment, cwd=str(folder))
 
@@ -259,9 +247,9 @@ def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
     return found
 
 
-def figures_root(output: str | Path | None = None) -> Path:
-    """Where results go: the argument, else SINGAN_FIGURES, else `figures` in the checkout."""
-    return Path(output or os.environ.get("SINGAN_FIGURES") or CHECKOUT / "figures").resolve()
+def results_folder(profile: str, output: str | Path | None = None) -> Path:
+    """Where results of a profile go: <output>/<profile>, by default beside the figures (`plots.figures_folder`)."""
+    return (Path(output) / profile if output else figures_folder(profile)).resolve()
 
 
 def _read(path: Path) -> Notebook:
@@ -335,10 +323,6 @@ def _first_line(text: str) -> str:
 def _code_cells(notebook: Notebook) -> list[Notebook]:
     """The cells that a kernel runs."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and _text(cell["source"]).strip()]
-
-
-def _device_name() -> str:
-    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else f"cpu ({platform.machine()})"
 
 
 # -- notebooks for readers
@@ -428,7 +412,11 @@ PAGE_TEMPLATE = """
 }
 </style>
 {%- endblock -%}
-{%- block body_header -%}{{ super() }}<p><a href="../index.html">All notebooks</a></p>{%- endblock -%}
+{%- block body_header -%}
+{{ super() }}
+<p><a href="../index.html">All notebooks</a></p>
+{%- if nb.metadata.singan.error %}<p>This run failed: {{ nb.metadata.singan.error | escape_html }}</p>{% endif -%}
+{%- endblock -%}
 """
 
 
@@ -447,28 +435,27 @@ def render(notebook: Notebook) -> str:
     return exporter.from_notebook_node(notebook, resources)[0]
 
 
-def publish(outcome: Outcome) -> None:
-    """Put the outputs of a run back into the notebook that was run, as it is committed.
+def publish(source: Path, executed: Path) -> None:
+    """Put the outputs of an executed copy back into the notebook that was run, as it is committed.
 
     Progress bars, warnings, widget state, injected parameters, times, versions and this machine's paths stay out.
     Raises SinGANError for a failed run, another profile than PUBLISHED_PROFILE, a notebook that was changed in the
-    meantime, or a result above PUBLISHED_BYTES.
+    meantime, or a result above PUBLISHED_BYTES; the notebook then stays as it was.
     """
-    name = outcome.source.name
+    outcome = read_outcome(executed)
     if outcome.error is not None:
-        raise SinGANError(f"{name} is not published, it failed at {outcome.error}.")
+        raise SinGANError(f"{source.name} is not published, it failed: {outcome.error}.")
     if outcome.profile != PUBLISHED_PROFILE:
-        raise SinGANError(f"{name} ran at profile {outcome.profile}; notebooks are published at {PUBLISHED_PROFILE}.")
-    executed, current = _read(outcome.executed), _read(outcome.source)
-    published = publishable(executed)
-    if [_text(cell["source"]) for cell in published["cells"]] != [_text(cell["source"]) for cell in current["cells"]]:
-        raise SinGANError(f"{name} was changed after its run: run it again.")
-    with replacing(outcome.source) as unfinished:
+        raise SinGANError(f"{source.name} ran at profile {outcome.profile}; publish it at {PUBLISHED_PROFILE}.")
+    published = publishable(_read(executed))
+    if [cell["source"] for cell in published["cells"]] != [cell["source"] for cell in _read(source)["cells"]]:
+        raise SinGANError(f"{source.name} was changed after its run: run it again.")
+    with replacing(source) as unfinished:
         write_ipynb(published, str(unfinished))
         size = unfinished.stat().st_size
         if size > PUBLISHED_BYTES:
             raise SinGANError(
-                f"{name} would have {size / 1e6:.1f} MB, at most {PUBLISHED_BYTES / 1e6:.1f} are committed: "
+                f"{source.name} would have {size / 1e6:.1f} MB, at most {PUBLISHED_BYTES / 1e6:.1f} MB are committed: "
                 "draw fewer or smaller figures in it."
             )
 
@@ -516,7 +503,8 @@ def _without_paths(output: Notebook) -> Notebook:
 
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #222; --soft: #666; --line: #ddd; --paper: #fdfdfb; --bad: #a3241d; --good: #1d6b3a; }
+:root { color-scheme: light dark;
+  --ink: #222; --soft: #666; --line: #ddd; --paper: #fdfdfb; --bad: #a3241d; --good: #1d6b3a; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #ddd; --soft: #999; --line: #444; --paper: #1b1b1b; --bad: #f08a80; --good: #7cc796; }
 }
@@ -533,7 +521,133 @@ figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; backgroun
 figcaption { font-family: system-ui, sans-serif; font-size: 0.8rem; color: var(--soft); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.8rem 0.35rem 0; border-bottom: 1px solid var(--line); }
+th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.8rem 0.35rem 0;
+  border-bottom: 1px solid var(--line); }
 td.time { text-align: right; white-space: nowrap; }
 footer { margin-top: 4rem; border-top: 1px solid var(--line); padding-top: 1rem; }
 """
+
+
+def read_outcome(executed: Path) -> Outcome:
+    """What is recorded in an executed copy. Raises SinGANError for any other file."""
+    try:
+        return Outcome(**json.loads(executed.read_text(encoding="utf-8"))["metadata"]["singan"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SinGANError(f"{executed} is no executed copy of a notebook ({error!r}): run the notebook.") from error
+
+
+def write_index(folder: Path, profile: str) -> Path:
+    """Write <folder>/index.html over all executed copies, figures and measured results in a folder; give its path.
+
+    Links are relative and nothing comes from the network, so the folder can be moved, zipped and read offline.
+    """
+    outcomes = [read_outcome(path) for path in sorted((folder / "notebooks").glob("*.ipynb"))]
+    figures = sorted(path.name for path in folder.glob("*") if path.suffix in (".png", ".gif"))
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    total = sum(outcome.seconds for outcome in outcomes)
+    parts = [
+        f"<h1>SinGAN: results at profile {html.escape(profile)}</h1>",
+        f"<p class='about'>{len(outcomes) - failed} of {len(outcomes)} notebooks passed, {minutes(total)} in all.</p>",
+    ]
+    if profile == "smoke":
+        parts.append("<p>The profile smoke only tests the code: its pictures and numbers are no evidence.</p>")
+    rows = "".join(
+        f"<tr><td><a href='#{_escaped(outcome.name)}'>{_escaped(outcome.title)}</a></td><td>{_status(outcome)}</td>"
+        f"<td class='time'>{minutes(outcome.seconds)}</td></tr>"
+        for outcome in outcomes
+    )
+    parts.append(f"<nav><table>{rows}</table></nav>")
+    parts += [_section(outcome, figures) for outcome in outcomes]
+    parts.append(_claims_table(folder / "results", profile, [outcome.name for outcome in outcomes]))
+    parts.append(
+        "<footer>This page and the figures work offline. The notebooks' pages load MathJax from the network to set "
+        "formulas; without it formulas stand there as LaTeX.</footer>"
+    )
+    page = (
+        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>SinGAN: {html.escape(profile)}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(filter(None, parts))
+        + "\n</body></html>\n"
+    )
+    write_text(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as minutes:seconds, or hours:minutes:seconds."""
+    left, whole = divmod(round(seconds), 60)
+    hours, left = divmod(left, 60)
+    return f"{hours}:{left:02}:{whole:02}" if hours else f"{left}:{whole:02}"
+
+
+def _section(outcome: Outcome, figures: list[str]) -> str:
+    """A notebook on the page: title, question, how the run went, its figures."""
+    name = _escaped(outcome.name)
+    own = [figure for figure in figures if figure.startswith(f"{outcome.name[:2]}_")]
+    when = outcome.finished.replace("T", " ")[:16]
+    where = (minutes(outcome.seconds), outcome.device, f"profile {outcome.profile}", f"torch {outcome.torch}", when)
+    about = (_status(outcome), *map(_escaped, where), f"<a href='notebooks/{name}.ipynb'>notebook file</a>")
+    error = f"<p class='failed'>{_escaped(outcome.error)}</p>" if outcome.error else ""
+    return (
+        f"<section id='{name}'><h2><a href='notebooks/{name}.html'>{_escaped(outcome.title)}</a></h2>"
+        f"<p class='question'>{_escaped(outcome.question)}</p><p class='about'>{' · '.join(about)}</p>"
+        f"{error}{''.join(map(_figure, own))}</section>"
+    )
+
+
+def _figure(name: str) -> str:
+    caption = _escaped(Path(name).stem[3:].replace("_", " "))
+    return (
+        f"<figure><a href='{_escaped(name)}'><img src='{_escaped(name)}' alt='Figure: {caption}' loading='lazy'></a>"
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _status(outcome: Outcome) -> str:
+    word = "passed" if outcome.error is None else "failed"
+    return f"<span class='{word}'>{word}</span>"
+
+
+def _claims_table(results: Path, profile: str, notebooks: list[str]) -> str:
+    """The claims of these notebooks, and all that were measured, with the verdicts as the rules give them now."""
+    try:
+        claims = load_claims()
+    except SinGANError as error:
+        return f"<h2>Claims</h2><p class='failed'>{_escaped(str(error))}</p>" if results.is_dir() else ""
+    found: dict[str, list[Verdict]] = {}
+    for path in sorted(results.glob("*.json")):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            verdict = Verdict(claims[result["claim"]], result["measured"], profile, result["seed"])
+            verdict.outcome  # noqa: B018, raises for quantities that do not fit the claim any more
+        except (OSError, ValueError, KeyError, TypeError, SinGANError):
+            continue  # of a claim that has changed since: its notebook has to run again
+        found.setdefault(verdict.claim.id, []).append(verdict)
+    rows = [
+        _claim_row(claim, found.get(claim.id, []))
+        for claim in claims.values()
+        if claim.id in found or claim.notebook in notebooks
+    ]
+    head = "<tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>"
+    return f"<h2>Claims</h2><div class='wide'><table>{head}{''.join(rows)}</table></div>" if rows else ""
+
+
+def _claim_row(claim: Claim, verdicts: list[Verdict]) -> str:
+    measured = [
+        f"{name} = {value:.4g}" + (f" (seed {verdict.seed})" if len(verdicts) > 1 else "")
+        for verdict in verdicts
+        for name, value in verdict.measured.items()
+    ]
+    outcomes = list(dict.fromkeys(verdict.outcome for verdict in verdicts))
+    if claim.not_testable:
+        outcomes = [f"{NOT_TESTABLE}: {claim.not_testable}"]
+    return (
+        f"<tr><td>{_escaped(claim.claim)}<br><small>{_escaped(f'{claim.report}, {claim.section}')}</small></td>"
+        f"<td>{'<br>'.join(map(_escaped, measured))}</td>"
+        f"<td>{'<br>'.join(map(_escaped, outcomes)) or 'not measured yet'}</td></tr>"
+    )
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=True)

@@ -22,7 +22,8 @@ from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import check_image, data_folder, save_image
 from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN
-from singan_core.training import Callback, train
+from singan_core.progress import Callback
+from singan_core.training import train
 
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 

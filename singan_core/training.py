@@ -1,22 +1,16 @@
 """Training: the pyramid level by level, coarsest first, each level a small WGAN-GP (paper, section 2.2).
 
-`LevelTrainer` is the algorithm, one iteration of one level; `train` is the loop around it, with progress, callbacks and
-checkpoints. Where runs are kept and found again is the business of `store`.
+`LevelTrainer` is the algorithm, one iteration of one level; `train` is the loop around it, with checkpoints. What it
+tells on its way is in `progress`; where runs are kept and found again is the business of `store`.
 """
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
@@ -24,31 +18,8 @@ from singan_core.files import read_tensors, write_tensors
 from singan_core.losses import critic_score, gradient_penalty
 from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shape, pack, pad_noise, pick_device, unpack
 from singan_core.networks import Discriminator, Generator, initialise, pad, trained_parameters
+from singan_core.progress import Callback, Reporter, deferred_interrupt
 from singan_core.pyramid import PyramidShape, build_pyramid, upsample
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a callback is told while a pyramid is in training.
-
-    level: the one in training, 0 is the coarsest, of `levels`. iteration: how many of its `iterations` are done.
-    history: its losses so far, (iteration, len(HISTORY_COLUMNS)) float64. seconds_left: estimate for the whole
-    pyramid. model: the finished levels; sampling from it does not disturb the training.
-    """
-
-    level: int
-    levels: int
-    iteration: int
-    iterations: int
-    history: np.ndarray
-    seconds_left: float
-    model: SinGAN
-
-
-Callback = Callable[[Progress], None]
-
-REPORT_SECONDS = 0.5
-"""Time between reports: each one waits for the device, so they are few."""
 
 
 def train(
@@ -81,24 +52,29 @@ def train(
         model = SinGAN(config, shape, z_star)
         trainer = LevelTrainer(model, reals[0], rng)
     saved = time.monotonic()
-    reporter = Reporter(model, callback, progress)
-    with reporter, deferred_interrupt() as interrupted:
+    started = saved - model.seconds
+
+    def save() -> None:
+        nonlocal saved
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, model, trainer)
+        saved = time.monotonic()
+
+    with Reporter(model, callback, progress) as reporter, deferred_interrupt() as interrupted:
         while True:
             while trainer.iteration < config.iterations:
                 trainer.step()
+                model.seconds = time.monotonic() - started
                 reporter.report(trainer)
-                if checkpoint is not None and (interrupted() or time.monotonic() - saved >= checkpoint_seconds):
-                    save_checkpoint(checkpoint, model, trainer)
-                    saved = time.monotonic()
+                if interrupted() or time.monotonic() - saved >= checkpoint_seconds:
+                    save()
                 if interrupted():
                     raise KeyboardInterrupt
             model.levels.append(trainer.finished())
             if len(model.levels) == len(reals):
                 return model
             trainer = LevelTrainer(model, reals[len(model.levels)], rng)
-            if checkpoint is not None:
-                save_checkpoint(checkpoint, model, trainer)
-                saved = time.monotonic()
+            save()
 
 
 def training_images(image: Tensor, config: TrainConfig, device: torch.device) -> tuple[PyramidShape, list[Tensor]]:
@@ -175,6 +151,15 @@ class LevelTrainer:
         finish(level, self.real)
         return level
 
+    def raise_if_diverged(self) -> None:
+        """SinGANError with level and iteration of the first loss that is not finite; waits for the device."""
+        broken = (~torch.isfinite(self.history[: self.iteration].cpu())).any(dim=1).nonzero()
+        if len(broken):
+            raise SinGANError(
+                f"The training diverged at level {self.index}, iteration {int(broken[0])}: a loss is not finite. "
+                f"Lower learning_rate (now {self.config.learning_rate:g}) or raise penalty_weight."
+            )
+
     def _discriminator_step(self, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Minimise -D(x) + D(G(z)) + weight * penalty; fake comes without graph. Gives D(x) and D(G(z))."""
         critic_real = critic_score(self.discriminator, self.real)
@@ -228,109 +213,12 @@ class LevelTrainer:
         return pad(self._from_below(self._noise), self.config.layers)
 
 
-class Reporter:
-    """Tells the progress bar and the callback where a training is, at most every REPORT_SECONDS."""
-
-    def __init__(self, model: SinGAN, callback: Callback | None, progress: bool):
-        self.model, self.callback = model, callback
-        self.costs = iteration_costs(model.config, model.shape)
-        self.bar = tqdm(
-            total=sum(self.costs) * model.config.iterations,
-            disable=not progress,
-            bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left{postfix}]",
-        )
-        self.reported = time.monotonic()
-        self.started: tuple[float, float] | None = None  # (time, cost done) when this process took the training up
-
-    def __enter__(self) -> "Reporter":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.close()
-
-    def report(self, trainer: LevelTrainer) -> None:
-        """Report if it is time, or if the level is done; raises SinGANError if the training has diverged."""
-        now = time.monotonic()
-        done = self.costs[trainer.index] * trainer.iteration + self._finished_cost(trainer.index)
-        if self.started is None:
-            self.started = (now, done)
-            self.bar.initial = self.bar.n = done
-        level_done = trainer.iteration == trainer.config.iterations
-        if now - self.reported < REPORT_SECONDS and not level_done:
-            return
-        self.reported = now
-        _raise_if_diverged(trainer)
-        history = trainer.history[: trainer.iteration].cpu().numpy()
-        config, levels = trainer.config, len(self.model.shape)
-        self.bar.set_description_str(
-            f"level {trainer.index + 1}/{levels}, iteration {trainer.iteration}/{config.iterations}", refresh=False
-        )
-        losses = dict(zip(HISTORY_COLUMNS, history[-1], strict=True))
-        self.bar.set_postfix_str(
-            f"D(x)-D(G) {losses['critic_real'] - losses['critic_fake']:.2f}, rec {losses['reconstruction']:.4f}",
-            refresh=False,
-        )
-        self.bar.update(done - self.bar.n)
-        if self.callback is not None:
-            start, before = self.started
-            pace = (now - start) / max(done - before, 1e-9)
-            left = (self.bar.total - done) * pace
-            self.callback(
-                Progress(trainer.index, levels, trainer.iteration, config.iterations, history, left, self.model)
-            )
-
-    def _finished_cost(self, level: int) -> float:
-        return sum(self.costs[:level]) * self.model.config.iterations
-
-
-def iteration_costs(config: TrainConfig, shape: PyramidShape) -> list[float]:
-    """Relative time of one iteration of each level, from the convolutions that it needs.
-
-    In units of one forward pass of one network; forward and backward count as three, the penalty's double backward as
-    nine. PASS_OVERHEAD stands for what a pass costs besides its arithmetic, so that small levels are not taken as free.
-    """
-    forward = [
-        h * w * config.kernels_at(level) ** 2 + PASS_OVERHEAD * config.layers
-        for level, (h, w) in enumerate(shape.sizes)
-    ]
-    own = config.discriminator_steps * (7 + 9 / config.penalty_every)
-    own += config.generator_steps * (6 + 3 * bool(config.alpha))
-    return [own * cost + config.discriminator_steps * sum(forward[:level]) for level, cost in enumerate(forward)]
-
-
-PASS_OVERHEAD = 2e5
-"""Overhead of a layer in units of pixels * kernels^2, measured on two CPU cores."""
-
-
-@contextlib.contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Hold back the first Ctrl-C until the iteration is complete and saved; gives a function that tells if it came.
-
-    A second Ctrl-C interrupts at once. Outside the main thread, where signals cannot be handled, nothing is held back.
-    """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handler(number: int, frame: object) -> None:
-        came.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield lambda: bool(came)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 # -- checkpoints: finished levels, the level in training, optimizers and random state, in one file
 
 
 def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer) -> None:
     """Write the whole state of a training, so that `load_checkpoint` goes on with the same bits."""
-    _raise_if_diverged(trainer)
+    trainer.raise_if_diverged()
     tensors, settings = pack(model)
     tensors["trainer.rng"] = trainer.rng.get_state()
     tensors["trainer.penalty"] = trainer.penalty
@@ -356,9 +244,7 @@ def load_checkpoint(
         model = unpack(tensors, settings, reals[0].device)
         fits = model.config == config and model.shape.sizes == tuple(tuple(real.shape[-2:]) for real in reals)
         if not fits:
-            raise SinGANError(
-                f"{path} belongs to another training, with other settings or another picture."
-            )
+            raise SinGANError(f"{path} belongs to another training, with other settings or another picture.")
         if settings["device"] != rng.device.type:
             raise SinGANError(
                 f"{path} was trained on {settings['device']}: resume it there, with device={settings['device']!r}."
@@ -389,14 +275,3 @@ def _trained_parts(trainer: LevelTrainer) -> list[tuple[str, torch.nn.Module, to
         ("generator", trainer.generator, trainer.optimizer_g),
         ("discriminator", trainer.discriminator, trainer.optimizer_d),
     ]
-
-
-def _raise_if_diverged(trainer: LevelTrainer) -> None:
-    """SinGANError with level and iteration of the first loss that is not finite; waits for the device."""
-    history = trainer.history[: trainer.iteration].cpu()
-    broken = (~torch.isfinite(history)).any(dim=1).nonzero()
-    if len(broken):
-        raise SinGANError(
-            f"The training diverged at level {trainer.index}, iteration {int(broken[0])}: a loss is not finite. "
-            f"Lower learning_rate (now {trainer.config.learning_rate:g}) or raise penalty_weight."
-        )

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from singan_core import SinGANError, TrainConfig, train
 from singan_core.losses import gradient_penalty
 from singan_core.model import HISTORY_COLUMNS, pack
+from singan_core.progress import iteration_costs
 from singan_core.pyramid import build_pyramid, upsample
-from singan_core.training import LevelTrainer, iteration_costs
+from singan_core.training import LevelTrainer
 
 
 def train_tiny(picture, tiny, **changes):

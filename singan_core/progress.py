@@ -1,0 +1,140 @@
+"""What a training tells on its way: a progress bar, reports to a callback, and a Ctrl-C that loses nothing."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from singan_core.config import TrainConfig
+from singan_core.model import HISTORY_COLUMNS, SinGAN
+from singan_core.pyramid import PyramidShape
+
+if TYPE_CHECKING:
+    from singan_core.training import LevelTrainer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told while a pyramid is in training.
+
+    level: the one in training, 0 is the coarsest, of `levels`. iteration: how many of its `iterations` are done.
+    history: its losses so far, (iteration, len(HISTORY_COLUMNS)) float64. seconds_left: estimate for the whole
+    pyramid. model: the finished levels; sampling from it does not disturb the training.
+    """
+
+    level: int
+    levels: int
+    iteration: int
+    iterations: int
+    history: np.ndarray
+    seconds_left: float
+    model: SinGAN
+
+
+Callback = Callable[[Progress], None]
+
+REPORT_SECONDS = 0.5
+"""Time between reports: each one waits for the device, so they are few."""
+
+
+class Reporter:
+    """Tells the progress bar and the callback where a training is, at most every REPORT_SECONDS."""
+
+    def __init__(self, model: SinGAN, callback: Callback | None, progress: bool):
+        self.model, self.callback = model, callback
+        self.costs = iteration_costs(model.config, model.shape)
+        self.bar = tqdm(
+            total=sum(self.costs) * model.config.iterations,
+            disable=not progress,
+            bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left{postfix}]",
+        )
+        self.reported = time.monotonic()
+        self.started: tuple[float, float] | None = None  # (time, cost done) when this process took the training up
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def report(self, trainer: "LevelTrainer") -> None:
+        """Report if it is time, or if the level is done; raises SinGANError if the training has diverged."""
+        now = time.monotonic()
+        done = self.costs[trainer.index] * trainer.iteration + self._finished_cost(trainer.index)
+        if self.started is None:
+            self.started = (now, done)
+            self.bar.initial = self.bar.n = done
+        level_done = trainer.iteration == trainer.config.iterations
+        if now - self.reported < REPORT_SECONDS and not level_done:
+            return
+        self.reported = now
+        trainer.raise_if_diverged()
+        history = trainer.history[: trainer.iteration].cpu().numpy()
+        config, levels = trainer.config, len(self.model.shape)
+        self.bar.set_description_str(
+            f"level {trainer.index + 1}/{levels}, iteration {trainer.iteration}/{config.iterations}", refresh=False
+        )
+        losses = dict(zip(HISTORY_COLUMNS, history[-1], strict=True))
+        self.bar.set_postfix_str(
+            f"D(x)-D(G) {losses['critic_real'] - losses['critic_fake']:.2f}, rec {losses['reconstruction']:.4f}",
+            refresh=False,
+        )
+        self.bar.update(done - self.bar.n)
+        if self.callback is not None:
+            start, before = self.started
+            pace = (now - start) / max(done - before, 1e-9)
+            left = (self.bar.total - done) * pace
+            self.callback(
+                Progress(trainer.index, levels, trainer.iteration, config.iterations, history, left, self.model)
+            )
+
+    def _finished_cost(self, level: int) -> float:
+        return sum(self.costs[:level]) * self.model.config.iterations
+
+
+def iteration_costs(config: TrainConfig, shape: PyramidShape) -> list[float]:
+    """Relative time of one iteration of each level, from the convolutions that it needs.
+
+    In units of one forward pass of one network; forward and backward count as three, the penalty's double backward as
+    nine. PASS_OVERHEAD stands for what a pass costs besides its arithmetic, so that small levels are not taken as free.
+    """
+    forward = [
+        h * w * config.kernels_at(level) ** 2 + PASS_OVERHEAD * config.layers
+        for level, (h, w) in enumerate(shape.sizes)
+    ]
+    own = config.discriminator_steps * (7 + 9 / config.penalty_every)
+    own += config.generator_steps * (6 + 3 * bool(config.alpha))
+    return [own * cost + config.discriminator_steps * sum(forward[:level]) for level, cost in enumerate(forward)]
+
+
+PASS_OVERHEAD = 2e5
+"""Overhead of a layer in units of pixels * kernels^2, measured on two CPU cores."""
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold back the first Ctrl-C until the iteration is complete and saved; gives a function that tells if it came.
+
+    A second Ctrl-C interrupts at once. Outside the main thread, where signals cannot be handled, nothing is held back.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(number: int, frame: object) -> None:
+        came.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)

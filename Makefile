@@ -49,7 +49,8 @@ lock: ## write constraints.txt anew with the newest versions; torch stays, or TO
 	@python$(OLDEST) -m venv build/lock
 	@build/lock/bin/python $(PIP_INSTALL) --dry-run --ignore-installed --target build/lock/none --only-binary=:all: \
 		--python-version $(OLDEST) --report build/lock/report.json $(TORCH) '.[course,dev]'
-	@echo '# The exact versions that `make` installs, for Python $(OLDEST) and newer. Written by `make lock`.' > build/lock/new
+	@echo '# Exact versions of all that `make` installs, for Python $(OLDEST) and newer; written by `make lock`' \
+		> build/lock/new
 	@build/lock/bin/python -c 'import json; \
 		found = [item["metadata"] for item in json.load(open("build/lock/report.json"))["install"]]; \
 		lines = [m["name"].lower() + "==" + m["version"].split("+")[0] for m in found if m["name"] != "singan-core"]; \
@@ -71,7 +72,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	done; \
 	if [ $$python = none ]; then \
 		echo "No Python >= $(OLDEST) that can make virtual environments among: $(PYTHON)."; \
-		echo "Install one (Debian, Ubuntu: sudo apt install python3 python3-venv), or name one: make PYTHON=/path/to/python"; \
+		echo "Install one (Debian, Ubuntu: sudo apt install python3 python3-venv)" \
+			"or name one: make PYTHON=/path/to/python"; \
 		exit 1; \
 	fi; \
 	echo "Setting up .venv with $$python (once, about 2 minutes) ..."; \

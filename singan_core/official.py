@@ -125,8 +125,9 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise SinGANError(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
-        # Before PyTorch 2.6, weights_only left two doors open (CVE-2025-32434): TorchScript programs, whose archives
-        # have a part of this name, and the tar files of 2016, which are looked for in open files but not in memory.
+        # weights_only is not enough before PyTorch 2.6: TorchScript programs, whose archives have a part of this name,
+        # were run nevertheless (CVE-2025-32434). And from memory, because tar files, the format of 2016, would be
+        # unpacked on the disk first; PyTorch looks for them only in open files.
         if b"constants.pkl" in data:
             raise ValueError("a TorchScript program")
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True, mmap=False)

@@ -415,7 +415,7 @@ PAGE_TEMPLATE = """
 {%- block body_header -%}
 {{ super() }}
 <p><a href="../index.html">All notebooks</a></p>
-{%- if nb.metadata.singan.error %}<p>This run failed: {{ nb.metadata.singan.error | escape_html }}</p>{% endif -%}
+{%- if resources.error %}<p>This run failed: {{ resources.error | escape_html }}</p>{% endif -%}
 {%- endblock -%}
 """
 
@@ -430,8 +430,12 @@ def render(notebook: Notebook) -> str:
     quiet = logging.getLogger(f"{__name__}.nbconvert")
     quiet.setLevel(logging.ERROR)  # nbconvert warns of every figure without a description
     exporter = HTMLExporter(template_name="lab", raw_template=PAGE_TEMPLATE, log=quiet)
-    name = notebook["metadata"].get("singan", {}).get("title", "")
-    resources = {"has_formulas": has_formulas, "metadata": {"name": name}}
+    about = notebook["metadata"].get("singan", {})
+    resources = {
+        "has_formulas": has_formulas,
+        "error": about.get("error"),
+        "metadata": {"name": about.get("title", "")},
+    }
     return exporter.from_notebook_node(notebook, resources)[0]
 
 
@@ -588,11 +592,11 @@ def _section(outcome: Outcome, figures: list[str]) -> str:
     when = outcome.finished.replace("T", " ")[:16]
     where = (minutes(outcome.seconds), outcome.device, f"profile {outcome.profile}", f"torch {outcome.torch}", when)
     about = (_status(outcome), *map(_escaped, where), f"<a href='notebooks/{name}.ipynb'>notebook file</a>")
+    question = f"<p class='question'>{_escaped(outcome.question)}</p>" if outcome.question else ""
     error = f"<p class='failed'>{_escaped(outcome.error)}</p>" if outcome.error else ""
     return (
         f"<section id='{name}'><h2><a href='notebooks/{name}.html'>{_escaped(outcome.title)}</a></h2>"
-        f"<p class='question'>{_escaped(outcome.question)}</p><p class='about'>{' · '.join(about)}</p>"
-        f"{error}{''.join(map(_figure, own))}</section>"
+        f"{question}<p class='about'>{' · '.join(about)}</p>{error}{''.join(map(_figure, own))}</section>"
     )
 
 

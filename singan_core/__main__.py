@@ -1,0 +1,442 @@
+"""The command line, `python -m singan_core`: train on a photograph, draw from a trained pyramid, run the notebooks.
+
+A command is a dataclass: its fields are the options, their docstrings the help; those of the training are the fields
+of `TrainConfig`. What a command does is a few calls into the package, and only this module imports tyro.
+"""
+
+import argparse
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Union
+
+import tyro
+from torch import Tensor, nn
+from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
+
+from singan_core.config import PROFILES, TrainConfig, resolve_profile
+from singan_core.errors import SinGANError
+from singan_core.files import read_tensors
+from singan_core.images import data_folder, load_image, sample_image, sample_names, save_image
+from singan_core.model import HISTORY_COLUMNS, SinGAN, pick_device, unpack
+from singan_core.plots import LOSS_LABELS, table
+from singan_core.pyramid import build_pyramid
+from singan_core.store import CHECKPOINT, MODEL, load_or_train, load_run, run_folder, store_folder
+
+PROGRAM = "python -m singan_core"
+SAMPLES = Path("samples")
+"""Where pictures go by default, in a folder of their own for each photograph or run."""
+
+Photo = Annotated[Positional[str], arg(metavar="PHOTO")]
+Run = Annotated[Positional[str], arg(metavar="RUN")]
+Output = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: a folder in samples/)")]
+Pixels = Annotated[tuple[int, int] | None, arg(metavar="H W", help_behavior_hint="(default: the trained size)")]
+Profile = Annotated[
+    Literal[tuple(PROFILES)] | None,
+    arg(metavar=f"{{{','.join(PROFILES)}}}", help_behavior_hint="(default: SINGAN_PROFILE, else by the machine)"),
+]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a pyramid on a photograph, and draw the reconstruction and samples from it.
+
+    What has been trained already is loaded; an interrupted training goes on where it was. Settings of the training
+    that are not given are the profile's.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "train mountains --profile smoke",
+        "train my_photo.jpg --alpha 1 --max-size 200",
+        "train my_photo.jpg --samples 8 --output drawn",
+    )
+    interrupted: ClassVar[str] = "Interrupted. The same command resumes the training where it stopped."
+
+    photo: Photo
+    """A picture file, or the name of a bundled picture (see the command `images`)."""
+    profile: Profile = None
+    """Settings to start from: smoke takes seconds and is no more than a test, paper wants a GPU."""
+    store: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: SINGAN_RUNS, else runs)")] = None
+    """Folder of the run store."""
+    retrain: FlagCreatePairsOff[bool] = False
+    """Train again what has been trained already."""
+    samples: int = 4
+    """Number of samples to draw."""
+    output: Output = None
+    """Folder for the pictures."""
+    config: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+
+    def __call__(self) -> None:
+        if self.samples < 0:
+            raise SinGANError(f"samples must be a number of pictures from 0 on, got {self.samples}.")
+        photo, name = find_picture(self.photo)
+        config = self.config
+        model = load_or_train(photo, config, retrain=self.retrain, store=self.store)
+        run = run_folder(photo, config, self.store)
+        print(f"run      {run if run.exists() else f'{run.name}, shipped with the data'}")
+        sizes = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
+        folder = self.output or SAMPLES / name
+        write(folder, "original", build_pyramid(photo, **sizes).images[-1])
+        write(folder, "reconstruction", model.reconstruct())
+        if self.samples:
+            write_all(folder, "sample_seed0", model.sample(self.samples, seed=0))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw new pictures from a trained pyramid."""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "sample runs/4f0c2d --n 8 --seed 1",
+        "sample 4f0c --size 160 400 --start-scale 1",
+        "sample 4f0c --factors 1 2.5",
+    )
+
+    run: Run
+    """A run folder, the beginning of a run's key, a model file, or a folder of the authors' checkpoints."""
+    n: int = 4
+    """Number of pictures."""
+    seed: int = 0
+    """Seed of the noise."""
+    size: Pixels = None
+    """Height and width in pixels."""
+    factors: Annotated[tuple[float, float] | None, arg(metavar="V H", help_behavior_hint="(default: 1 1)")] = None
+    """Height and width in units of the trained size."""
+    start_scale: int = 0
+    """First scale with new noise; the coarser ones reconstruct the photograph. 0 changes everything."""
+    output: Output = None
+    """Folder for the pictures."""
+
+    def __call__(self) -> None:
+        model, name = open_run(self.run)
+        images = model.sample(
+            self.n, seed=self.seed, size=self.size, factors=self.factors, start_scale=self.start_scale
+        )
+        scale = f"_scale{self.start_scale}" if self.start_scale else ""
+        size = size_suffix(images, self.size or self.factors)
+        write_all(self.output or SAMPLES / name, f"sample{scale}{size}_seed{self.seed}", images)
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Draw the training photograph from its fixed noise."""
+
+    examples: ClassVar[tuple[str, ...]] = ("reconstruct 4f0c", "reconstruct runs/4f0c2d --output drawn")
+
+    run: Run
+    """A run folder, the beginning of a run's key, a model file, or a folder of the authors' checkpoints."""
+    output: Output = None
+    """Folder for the picture."""
+
+    def __call__(self) -> None:
+        model, name = open_run(self.run)
+        write(self.output or SAMPLES / name, "reconstruction", model.reconstruct())
+
+
+@dataclass(frozen=True)
+class Inject:
+    """Put a picture into a trained pyramid at one scale and let the finer scales redraw it.
+
+    This is the mechanism behind editing, harmonization and painting.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "inject 4f0c paint_mountains --scale 2",
+        "inject runs/4f0c2d edited.png --scale 4 --n 3 --seed 1",
+    )
+
+    run: Run
+    """A run folder, the beginning of a run's key, a model file, or a folder of the authors' checkpoints."""
+    picture: Annotated[Positional[str], arg(metavar="PICTURE")]
+    """A picture file, or the name of a bundled picture (see the command `images`)."""
+    scale: int
+    """Where the picture enters: 1 redraws much, the last scale only texture."""
+    n: int = 1
+    """Number of pictures."""
+    seed: int = 0
+    """Seed of the noise."""
+    size: Pixels = None
+    """Height and width in pixels."""
+    output: Output = None
+    """Folder for the pictures."""
+
+    def __call__(self) -> None:
+        model, name = open_run(self.run)
+        picture, title = find_picture(self.picture)
+        images = model.inject(picture, self.scale, n=self.n, seed=self.seed, size=self.size)
+        size = size_suffix(images, self.size)
+        write_all(self.output or SAMPLES / name, f"inject_{title}_scale{self.scale}{size}_seed{self.seed}", images)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Show levels, losses and settings of a trained pyramid, or how far a training is."""
+
+    examples: ClassVar[tuple[str, ...]] = ("info 4f0c", "info runs/4f0c2d")
+
+    run: Run
+    """A run folder, the beginning of a run's key, a model file, or a folder of the authors' checkpoints."""
+
+    def __call__(self) -> None:
+        path = find_run(self.run)
+        begun = path.is_dir() and (path / "run.json").exists() and not (path / MODEL).exists()
+        model, state = unfinished(path) if begun else (open_run(self.run)[0], "trained")
+        print(f"run    {path}\nstate  {state}")
+        if model is None:
+            return
+        if model.levels:
+            print(f"\n{table([level_row(model, index) for index in range(len(model.levels))])}")
+        authors = TrainConfig().to_dict()
+        settings = [
+            {"setting": name, "value": str(value), "authors": str(authors[name])}
+            for name, value in model.config.to_dict().items()
+        ]
+        print(f"\n{table(settings)}")
+
+
+@dataclass(frozen=True)
+class Images:
+    """List the bundled pictures, which can be named in place of a file."""
+
+    examples: ClassVar[tuple[str, ...]] = ("images",)
+
+    def __call__(self) -> None:
+        print(*sample_names(), sep="\n")
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Run the notebooks and gather figures, measured results and the executed copies on one page.
+
+    A failing notebook does not stop the others; the exit code is 1 then.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "reproduce",
+        "reproduce --notebooks 00 02 --profile smoke --output build/smoke",
+        "reproduce --publish",
+    )
+    interrupted: ClassVar[str] = "Interrupted. What was finished is kept, and a training resumes when it is run again."
+
+    notebooks: Annotated[tuple[str, ...], arg(metavar="NN", help_behavior_hint="(default: all)")] = ()
+    """Numbers or beginnings of names, or paths."""
+    profile: Profile = None
+    """Settings of all trainings."""
+    retrain: FlagCreatePairsOff[bool] = False
+    """Train again what has been trained already."""
+    output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: SINGAN_FIGURES, else figures)")] = (
+        None
+    )
+    """Folder for the results; those of a profile go to a folder of its name."""
+    publish: FlagCreatePairsOff[bool] = False
+    """Put the outputs back into the notebooks, ready to be committed; at profile laptop only."""
+
+    def __call__(self) -> int:
+        from singan_core import reproduce as batch  # here, because only this command needs the packages of the course
+
+        profile = resolve_profile(self.profile or (batch.PUBLISHED_PROFILE if self.publish else None))
+        if self.publish and profile != batch.PUBLISHED_PROFILE:
+            raise SinGANError(f"Notebooks are published at profile {batch.PUBLISHED_PROFILE}: leave --profile out.")
+        names = self.notebooks or None
+        outcomes = batch.reproduce(names, profile, retrain=self.retrain, output=self.output)
+        rows = [
+            {
+                "notebook": outcome.name,
+                "result": "failed" if outcome.error else "passed",
+                "time": batch.minutes(outcome.seconds),
+                "error": outcome.error or "",
+            }
+            for outcome in outcomes
+        ]
+        folder = batch.results_folder(profile, self.output)
+        print(f"{table(rows)}\n\n{folder / 'index.html'}")
+        problems = [outcome.error for outcome in outcomes if outcome.error]
+        for path in batch.find_notebooks(names) if self.publish else []:
+            try:
+                batch.publish(path, folder / "notebooks" / path.name)
+            except SinGANError as error:
+                print_error(error)
+                problems.append(str(error))
+        return 1 if problems else 0
+
+
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "sample": Sample,
+    "reconstruct": Reconstruct,
+    "inject": Inject,
+    "info": Info,
+    "images": Images,
+    "reproduce": Reproduce,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give the exit code: 0, 1 for a SinGANError, 130 for Ctrl-C; tyro exits with 2 on bad options."""
+    command = None
+    try:
+        command = parse(sys.argv[1:] if argv is None else argv)
+        return command() or 0
+    except SinGANError as error:
+        print_error(error)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{getattr(command, 'interrupted', 'Interrupted.')}", file=sys.stderr)
+        return 130
+
+
+def parse(argv: Sequence[str]) -> Any:
+    """The command that the arguments stand for. Exits with 0 after --help and with 2 for arguments that do not fit."""
+    argv = list(argv) or ["--help"]
+    subcommands = []
+    for name, command in COMMANDS.items():
+        asked = argv[0] == name
+        default = Train(photo=tyro.MISSING, config=base_config(argv)) if command is Train and asked else tyro.MISSING
+        described = description(command) if asked else paragraphs(command)[0]
+        subcommands.append(Annotated[command, subcommand(name, default=default, description=described)])
+    return tyro.cli(
+        Union[tuple(subcommands)], prog=PROGRAM, args=argv, description=paragraphs(sys.modules[__name__])[0]
+    )
+
+
+def base_config(argv: Sequence[str]) -> TrainConfig:
+    """The settings of the profile among the arguments: what the other arguments change, and the help shows.
+
+    An unknown profile is left to the parser proper to refuse.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--profile", nargs="?")
+    profile = first.parse_known_args(argv)[0].profile
+    return TrainConfig.for_profile(profile if profile in PROFILES else None)
+
+
+def description(command: type) -> str:
+    """What the help of a command says above its options."""
+    examples = [f"  {PROGRAM} {example}" for example in command.examples]
+    return "\n\n".join(
+        [*(textwrap.fill(text, 80) for text in paragraphs(command)), "\n".join(["examples:", *examples])]
+    )
+
+
+def paragraphs(documented: Any) -> list[str]:
+    """The paragraphs of a docstring, each on one line."""
+    return [" ".join(text.split()) for text in documented.__doc__.split("\n\n")]
+
+
+def print_error(error: SinGANError) -> None:
+    """One line on stderr."""
+    print("error:", *str(error).split(), file=sys.stderr)
+
+
+# -- what the arguments name
+
+
+def find_picture(name: str) -> tuple[Tensor, str]:
+    """A picture by its file or, where there is no such file, by its name among the bundled ones; with its name."""
+    path = Path(name).expanduser()
+    if path.suffix or path.name != name or path.exists():
+        return load_image(path), path.stem
+    return sample_image(name), name
+
+
+def find_run(name: str) -> Path:
+    """A run by its folder or file, or by the beginning of its key in the run store and among the shipped pyramids."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    found = {file.stem: file for file in shipped_pyramids()}
+    found |= {file.parent.name: file.parent for file in sorted(store_folder().glob("*/run.json"))}
+    matches = [key for key in found if key.startswith(name)]
+    if len(matches) == 1:
+        return found[matches[0]]
+    if matches:
+        raise SinGANError(f"Several runs begin with {name!r}: {', '.join(matches)}. Give more digits.")
+    known = ", ".join(found) or "none yet, train one"
+    raise SinGANError(f"There is no file or folder {name!r}, and no run of that key in {store_folder()}: {known}.")
+
+
+def shipped_pyramids() -> list[Path]:
+    """The model files that come with the data, if the data are there."""
+    try:
+        return sorted((data_folder() / "pretrained").glob("*.safetensors"))
+    except SinGANError:
+        return []
+
+
+def open_run(name: str) -> tuple[SinGAN, str]:
+    """A trained pyramid, and the name that its pictures' folder gets."""
+    path = find_run(name)
+    if path.is_file():
+        return SinGAN.load(path), path.parent.name if path.name == MODEL else path.stem
+    if not any(path.glob("*.pth")):
+        return load_run(path), path.resolve().name
+    from singan_core.official import import_official
+
+    with warnings.catch_warnings(record=True) as caught:
+        model = import_official(path)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return model, path.resolve().parent.name
+
+
+def unfinished(run: Path) -> tuple[SinGAN | None, str]:
+    """The finished levels of a run in training, None before anything is saved, and how far it is in words."""
+    if not (run / CHECKPOINT).exists():
+        return None, "begun, nothing is saved yet"
+    tensors, settings = read_tensors(run / CHECKPOINT)
+    model = unpack(tensors, settings, pick_device("cpu"))
+    level, last = len(model.levels), len(model.shape) - 1
+    where = f"level {level} of 0 to {last}, iteration {settings['iteration']} of {model.config.iterations}"
+    return model, f"not finished: at {where}; the command that began it resumes it"
+
+
+def level_row(model: SinGAN, index: int) -> dict[str, Any]:
+    """A level in the table of the command `info`; the losses are those of its last iteration."""
+    level = model.levels[index]
+    height, width = model.shape.sizes[index]
+    row = {
+        "level": index,
+        "size": f"{height} x {width}",
+        "kernels": level.generator.tail[0].in_channels,
+        "amplitude": level.amplitude,
+        "weights of G": count_weights(level.generator),
+        "weights of D": level.discriminator and count_weights(level.discriminator),
+        "iterations": None if level.history is None else len(level.history),
+    }
+    for name in ("critic_real", "critic_fake", "reconstruction"):
+        column = HISTORY_COLUMNS.index(name)
+        row[LOSS_LABELS[name]] = None if level.history is None else float(level.history[-1, column])
+    return row
+
+
+def count_weights(network: nn.Module) -> int:
+    """Number of the network's parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+# -- what a command leaves
+
+
+def write_all(folder: Path, name: str, images: Tensor) -> None:
+    """Write pictures (n, 3, H, W) as <folder>/<name>_0.png, ... and print the paths."""
+    for number in range(len(images)):
+        write(folder, f"{name}_{number}", images[number : number + 1])
+
+
+def write(folder: Path, name: str, image: Tensor) -> None:
+    """Write a picture (1, 3, H, W) as <folder>/<name>.png and print the path."""
+    path = folder.expanduser() / f"{name}.png"
+    save_image(image, path)
+    print(f"picture  {path}")
+
+
+def size_suffix(images: Tensor, asked: object) -> str:
+    """The size as part of a file name, where another than the trained one was asked for."""
+    return f"_{images.shape[-2]}x{images.shape[-1]}" if asked else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,9 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Two test processes of one thread each; `loadscope` keeps the cells of a notebook in one process, in order.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
 
+# PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
+export GOMP_SPINCOUNT ?= 1000
+
 .PHONY: help reproduce test test-unit test-notebooks lab lint lock clean
 .NOTPARALLEL:
 
@@ -29,10 +32,11 @@ test: test-unit test-notebooks ## all tests
 test-unit: $(INSTALLED) ## the unit and property tests
 	$(PYTEST) tests
 
-# The notebooks at the profile for tests, in a run store of their own that starts empty, so that they really train.
+# The notebooks at the profile for tests. Their run store starts empty, so that they really train, and figures/ stays as
+# it is.
 test-notebooks: $(INSTALLED) ## run every notebook in seconds; an error in a cell is a failure
-	@rm -rf build/test-runs
-	SINGAN_PROFILE=smoke SINGAN_RUNS="$(CURDIR)/build/test-runs" \
+	@rm -rf build/test
+	SINGAN_PROFILE=smoke SINGAN_RUNS="$(CURDIR)/build/test/runs" SINGAN_FIGURES="$(CURDIR)/build/test/figures" \
 		$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab

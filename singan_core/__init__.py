@@ -1,5 +1,12 @@
 """SinGAN in a small, readable and tested core: one photograph in, a pyramid of patch GANs out (ICCV 2019)."""
 
+import os
+
+# PyTorch's threads on a CPU (libgomp) wait for each other by spinning. As soon as another program wants a core, the one
+# that spins takes it from the one that works: measured on two cores, a training became a hundred times slower. It is
+# read when PyTorch loads, so it helps where this package is imported first; `make` sets it too.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 from singan_core.config import TrainConfig, resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.images import (

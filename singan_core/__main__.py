@@ -275,7 +275,7 @@ COMMANDS: dict[str, type] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give the exit code: 0, 1 for a SinGANError, 130 for Ctrl-C; tyro exits with 2 on bad options."""
+    """Run a command and give the exit code: 0, 1 for a SinGANError, 130 for Ctrl-C. Exits with 2 on bad options."""
     command = None
     try:
         command = parse(sys.argv[1:] if argv is None else argv)
@@ -294,12 +294,12 @@ def parse(argv: Sequence[str]) -> Any:
     subcommands = []
     for name, command in COMMANDS.items():
         asked = argv[0] == name
-        default = Train(photo=tyro.MISSING, config=base_config(argv)) if command is Train and asked else tyro.MISSING
-        described = description(command) if asked else paragraphs(command)[0]
-        subcommands.append(Annotated[command, subcommand(name, default=default, description=described)])
-    return tyro.cli(
-        Union[tuple(subcommands)], prog=PROGRAM, args=argv, description=paragraphs(sys.modules[__name__])[0]
-    )
+        options: dict[str, Any] = {"description": description(command) if asked else paragraphs(command)[0]}
+        if command is Train and asked:
+            options["default"] = Train(photo=tyro.MISSING, config=base_config(argv))
+        subcommands.append(Annotated[command, subcommand(name, **options)])
+    any_of_them = Union[tuple(subcommands)]  # noqa: UP007, there is no `|` for a list
+    return tyro.cli(any_of_them, prog=PROGRAM, args=argv, description=paragraphs(sys.modules[__name__])[0])
 
 
 def base_config(argv: Sequence[str]) -> TrainConfig:
@@ -315,10 +315,9 @@ def base_config(argv: Sequence[str]) -> TrainConfig:
 
 def description(command: type) -> str:
     """What the help of a command says above its options."""
-    examples = [f"  {PROGRAM} {example}" for example in command.examples]
-    return "\n\n".join(
-        [*(textwrap.fill(text, 80) for text in paragraphs(command)), "\n".join(["examples:", *examples])]
-    )
+    parts = [textwrap.fill(text, 80) for text in paragraphs(command)]
+    parts.append("\n".join(["examples:", *(f"  {PROGRAM} {example}" for example in command.examples)]))
+    return "\n\n".join(parts)
 
 
 def paragraphs(documented: Any) -> list[str]:
@@ -370,6 +369,8 @@ def open_run(name: str) -> tuple[SinGAN, str]:
     """A trained pyramid, and the name that its pictures' folder gets."""
     path = find_run(name)
     if path.is_file():
+        if path.suffix != ".safetensors":
+            raise SinGANError(f"{path} is no model file: those end in .safetensors.")
         return SinGAN.load(path), path.parent.name if path.name == MODEL else path.stem
     if not any(path.glob("*.pth")):
         return load_run(path), path.resolve().name

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 from torch import Tensor
 
 from singan_core.errors import SinGANError
@@ -29,8 +30,8 @@ from singan_core.images import mask_to_array, to_array
 from singan_core.metrics import Interval
 from singan_core.model import HISTORY_COLUMNS, SinGAN
 from singan_core.networks import receptive_field
+from singan_core.progress import Progress
 from singan_core.pyramid import Pyramid
-from singan_core.training import Progress
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Blue, vermilion, green, purple, orange, light blue, black: Okabe and Ito's without yellow, too pale for lines."""
@@ -50,16 +51,14 @@ LOSS_LABELS = {
 _GAP = 0.12  # inches between pictures
 _LINE = 0.17  # inches for a line of caption
 _CHARACTER = 0.072  # inches for a character of caption, so that captions wider than their pictures do not collide
-_PNG = {"format": "png", "dpi": 110, "bbox_inches": "tight", "facecolor": "white", "metadata": {"Software": None}}
+_DPI = 110
 
 
 class Figure(matplotlib.figure.Figure):
     """A matplotlib figure that a notebook shows as the PNG that `save_figure` writes."""
 
     def _repr_png_(self) -> bytes:
-        data = io.BytesIO()
-        self.savefig(data, **_PNG)
-        return data.getvalue()
+        return _as_png(self)
 
 
 # -- files
@@ -86,7 +85,7 @@ def save_figure(figure: matplotlib.figure.Figure, name: str, profile: str) -> Pa
         )
     path = figures_folder(profile) / f"{name}.png"
     with replacing(path) as unfinished:
-        figure.savefig(unfinished, **_PNG)
+        unfinished.write_bytes(_as_png(figure))
     return path
 
 
@@ -148,9 +147,10 @@ def show_images(
     taken = sum(sizes[column::columns, 0].max() for column in range(columns)) + _GAP * (columns - 1)
     sizes *= min(1.0, (room - _GAP * (columns - 1)) / (taken - _GAP * (columns - 1)))
     widths = [max(*sizes[c::columns, 0], *captions[c::columns]) for c in range(columns)]
-    lines = max(caption.count("\n") + 1 if caption else 0 for caption in titles)
-    below = _LINE * lines + (0.06 if lines else 0.0)
-    heights = [sizes[r * columns : (r + 1) * columns, 1].max() + below for r in range(rows)]
+    of_row = [slice(r * columns, (r + 1) * columns) for r in range(rows)]
+    lines = [max(caption.count("\n") + 1 if caption else 0 for caption in titles[row]) for row in of_row]
+    below = [_LINE * count + (0.06 if count else 0.0) for count in lines]
+    heights = [sizes[row, 1].max() + caption for row, caption in zip(of_row, below, strict=True)]
     header = 0.32 if title else 0.0
     total = (margin + sum(widths) + _GAP * (columns - 1), header + sum(heights) + _GAP * (rows - 1))
 
@@ -160,9 +160,9 @@ def show_images(
     for number, (array, caption, (wide, high)) in enumerate(zip(arrays, titles, sizes, strict=True)):
         row, column = divmod(number, columns)
         left = margin + sum(widths[:column]) + _GAP * column + (widths[column] - wide) / 2
-        bottom = total[1] - header - sum(heights[: row + 1]) - _GAP * row + below
+        bottom = total[1] - header - sum(heights[: row + 1]) - _GAP * row + below[row]
         axes = figure.add_axes((left / total[0], bottom / total[1], wide / total[0], high / total[1]))
-        enlarged = high * _PNG["dpi"] >= array.shape[0]
+        enlarged = high * _DPI >= array.shape[0]
         axes.imshow(array, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if enlarged else "hanning")
         axes.set_axis_off()
         # a text and not an axes title: it goes below, where the captions of a row are in line
@@ -176,7 +176,7 @@ def show_images(
 def plot_pyramid(pyramid: Pyramid) -> Figure:
     """All levels of a photograph in a row at their true relative size, with number and height × width in pixels."""
     titles = [f"level {level}\n{h} × {w}" for level, (h, w) in enumerate(pyramid.shape.sizes)]
-    return show_images(pyramid.images, titles, columns=len(titles), height=3.0)
+    return show_images(pyramid.images, titles, columns=len(titles), height=1.3)
 
 
 def plot_effective_patch(pyramid: Pyramid, layers: int) -> Figure:
@@ -203,12 +203,12 @@ def plot_losses(
     levels: Sequence[int] | None = None,
     smooth: int = 1,
     log: bool = False,
+    same_scale: bool = True,
 ) -> Figure:
-    """The losses of a training over its iterations, one panel per level, all with the same axes.
+    """The losses of a training over its iterations, one panel per level.
 
-    columns: some of HISTORY_COLUMNS. levels: default all. smooth: each point is the mean over so many iterations up to
-    it. log: a logarithmic axis, for losses that are positive. Raises SinGANError for an unknown column, a level that is
-    not there, and a model without history (an imported one).
+    columns: some of HISTORY_COLUMNS. levels: default all. smooth, log, same_scale: see `plot_curves`. Raises
+    SinGANError for an unknown column, a level that is not there, and a model without history (an imported one).
     """
     _check_columns(columns)
     levels = range(len(model.levels)) if levels is None else levels
@@ -217,23 +217,49 @@ def plot_losses(
             raise SinGANError(f"There is no level {level}: this pyramid has the levels 0 to {len(model.levels) - 1}.")
         if model.levels[level].history is None:
             raise SinGANError(f"Level {level} has no history of its training: it was not trained here.")
-    across = min(len(levels), 4)
-    down = ceil(len(levels) / across)
+    curves = [_named_losses(model.levels[level].history, columns) for level in levels]
+    titles = [f"level {level}" for level in levels]
+    return plot_curves(curves, titles, smooth=smooth, log=log, same_scale=same_scale)
+
+
+def plot_curves(
+    panels: Sequence[Mapping[str, np.ndarray]],
+    titles: Sequence[str],
+    *,
+    smooth: int = 1,
+    log: bool = False,
+    same_scale: bool = True,
+    first: int = 0,
+) -> Figure:
+    """Curves over the iterations of a training: one panel per entry, each with the same names and their values.
+
+    panels: arrays (iterations,) by name, at most seven. smooth: each point is the mean over so many iterations up to
+    it. log: a logarithmic axis, for values that are positive. same_scale: one vertical axis for all panels; False: one
+    each. first: iterations before those shown. Raises SinGANError for no panel, for panels with other names than the
+    first, and for titles that do not match in number.
+    """
+    if not panels or not 1 <= len(panels[0]) <= len(COLOURS):
+        raise SinGANError(f"There must be a panel to draw, with 1 to {len(COLOURS)} curves.")
+    if any(list(curves) != list(panels[0]) for curves in panels):
+        raise SinGANError("All panels need the same names in the same order: there is one legend for all.")
+    _check_count("titles", titles, len(panels), "panels")
+    down = ceil(len(panels) / 4)
+    across = ceil(len(panels) / down)  # rows of about equal length
     figure, grid = new_figure(
-        height=0.5 + 1.9 * down, rows=down, columns=across, sharex=True, sharey=True, squeeze=False
+        height=0.5 + 1.9 * down, rows=down, columns=across, sharex=True, sharey=same_scale, squeeze=False
     )
-    for axes, level in zip(grid.flat, levels, strict=False):
-        _draw_losses(axes, model.levels[level].history, columns, smooth)
-        axes.set_title(f"level {level}", fontsize=10)
+    for axes, curves, title in zip(grid.flat, panels, titles, strict=False):
+        _draw_curves(axes, curves, smooth, first)
+        axes.set_title(title, fontsize=10)
         if log:
             axes.set_yscale("log")
-    for axes in grid.flat[len(levels) :]:
+    for axes in grid.flat[len(panels) :]:
         axes.remove()
-    for axes in grid.flat[max(0, len(levels) - across) : len(levels)]:  # above a removed panel, too
+    for axes in grid.flat[max(0, len(panels) - across) : len(panels)]:  # above a removed panel, too
         axes.tick_params(labelbottom=True)
     figure.supxlabel("iteration", fontsize=10)
     figure.legend(
-        *grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(columns), frameon=False
+        *grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(panels[0]), frameon=False
     )
     return figure
 
@@ -251,7 +277,7 @@ def plot_progress(progress: Progress, columns: Sequence[str], pictures: Sequence
     _plain(axes)
     histories = [level.history for level in progress.model.levels] + [progress.history]
     for level, history in enumerate(histories):
-        _draw_losses(axes, history, columns, smooth=1, first=level * progress.iterations)
+        _draw_curves(axes, _named_losses(history, columns), smooth=1, first=level * progress.iterations)
         axes.axvline((level + 1) * progress.iterations, color="0.8", linewidth=0.8, zorder=0)
     axes.set_xlim(0, progress.levels * progress.iterations)
     axes.set_xlabel(f"iteration ({progress.iterations} per level)")
@@ -269,7 +295,7 @@ class LivePlot:
     it does nothing.
     """
 
-    def __init__(self, columns: Sequence[str] = ("critic_real", "critic_fake"), seconds: float = 1.0):
+    def __init__(self, columns: Sequence[str] = ("critic_real", "critic_fake"), seconds: float = 2.0):
         _check_columns(columns)
         self.columns, self.seconds = tuple(columns), seconds
         self.drawn = -float("inf")
@@ -340,6 +366,14 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
 # -- parts
 
 
+def _as_png(figure: matplotlib.figure.Figure) -> bytes:
+    """A figure as an opaque PNG. Without matplotlib's channel of opacity, notebooks are a fifteenth smaller."""
+    drawn, opaque = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DPI, bbox_inches="tight", facecolor="white")
+    Image.open(drawn).convert("RGB").save(opaque, "PNG", optimize=True)
+    return opaque.getvalue()
+
+
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
@@ -363,13 +397,16 @@ def _plain(axes: Axes) -> None:
     axes.set_prop_cycle(color=COLOURS)
 
 
-def _draw_losses(axes: Axes, history: np.ndarray, columns: Sequence[str], smooth: int, first: int = 0) -> None:
-    smooth = max(1, min(smooth, len(history)))
-    iterations = first + np.arange(smooth, len(history) + 1)
+def _named_losses(history: np.ndarray, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    return {LOSS_LABELS[column]: history[:, HISTORY_COLUMNS.index(column)] for column in columns}
+
+
+def _draw_curves(axes: Axes, curves: Mapping[str, np.ndarray], smooth: int, first: int = 0) -> None:
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    for column, colour in zip(columns, COLOURS, strict=False):
-        losses = np.convolve(history[:, HISTORY_COLUMNS.index(column)], np.full(smooth, 1 / smooth), mode="valid")
-        axes.plot(iterations, losses, color=colour, linewidth=1.2, label=LOSS_LABELS[column])
+    for (label, values), colour in zip(curves.items(), COLOURS, strict=False):  # there are more colours
+        width = max(1, min(smooth, len(values)))
+        means = np.convolve(values, np.full(width, 1 / width), mode="valid")
+        axes.plot(first + np.arange(width, len(values) + 1), means, color=colour, linewidth=1.2, label=label)
 
 
 def _shown(image: Tensor) -> np.ndarray:

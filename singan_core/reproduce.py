@@ -5,6 +5,7 @@ and writes the page; `publish` puts the outputs back into the notebooks, ready t
 are the run store's business, the figures and the measured results are written by the notebooks.
 """
 
+import contextlib
 import copy
 import difflib
 import html
@@ -13,6 +14,8 @@ import logging
 import os
 import platform
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -40,7 +43,7 @@ except ModuleNotFoundError as error:
     raise SinGANError(f"Running notebooks needs {error.name}: python -m pip install -e '.[course]'.") from error
 
 Notebook = dict[str, Any]
-"""A notebook in nbformat 4, as read from its file."""
+"""A notebook, or a part of one, as nbformat reads version 4: a dictionary that is never rebuilt as a plain one."""
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PUBLISHED_PROFILE = "laptop"
@@ -190,7 +193,7 @@ class OwnKernel(Engine):
             kernel_name=kernel_name,
             timeout=None,
             startup_timeout=start_timeout,
-            on_cell_complete=hook,
+            on_cell_executed=hook,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
         )
         client.execute(env=environment, cwd=str(folder))
@@ -204,6 +207,42 @@ class OwnKernelClient(PapermillNotebookClient):
         manager.kernel_spec_manager.kernel_dirs = []  # without installed kernels, python3 is this interpreter's own
         return manager
 
+    def papermill_execute_cells(self) -> None:
+        """Run the cells. The kernel gets a Ctrl-C first, so that a training in it saves its state; then this ends."""
+        with forwarded_interrupt(self.km.provisioner.pid) as came:
+
+            def stop(**_: Any) -> None:
+                if came():
+                    raise KeyboardInterrupt
+
+            self.on_cell_start = stop
+            super().papermill_execute_cells()
+            stop()
+
+
+@contextlib.contextmanager
+def forwarded_interrupt(process: int) -> Iterator[Callable[[], bool]]:
+    """Send the first Ctrl-C on to another process instead of raising; gives a function that tells if it came.
+
+    A second Ctrl-C raises. Outside the main thread, where signals cannot be handled, nothing is changed.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(number: int, frame: object) -> None:
+        came.append(number)
+        signal.signal(signal.SIGINT, before)
+        os.kill(process, signal.SIGINT)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
 
 papermill_engines.register(OwnKernel.NAME, OwnKernel)
 
@@ -215,7 +254,8 @@ def kernel_environment(changes: Mapping[str, str]) -> dict[str, str]:
     ones; and figures go into the notebook even where MPLBACKEND asks for another backend.
     """
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+    if (CHECKOUT / "pyproject.toml").exists():
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
     for name in ("SINGAN_RUNS", "SINGAN_DATA", "SINGAN_FIGURES"):
         if environment.get(name):
             environment[name] = os.path.abspath(environment[name])
@@ -295,15 +335,15 @@ def _parameters_for_each(paths: list[Path], notebooks: list[Notebook], wanted: d
 
 
 def title_and_question(notebook: Notebook, name: str) -> tuple[str, str]:
-    """Title and question of a notebook, as plain text: from its first cell, the heading and the first question below.
+    """Title and question of a notebook, as plain text: from its first cell, the heading and the paragraph that asks.
 
-    Without a heading the title is `name`; without a question the first sentence stands for it.
+    Without a heading the title is `name`; where nothing is asked the first paragraph stands for the question.
     """
-    lines = _text(notebook["cells"][0]["source"]).splitlines() if notebook["cells"] else []
-    title = next((line.lstrip("# ") for line in lines if line.startswith("#")), name)
-    prose = _plain("\n".join(line for line in lines if not line.startswith("#")))
-    question = re.search(r"[^.!?]*\?", prose) or re.search(r".*?([.!]|$)", prose)
-    return _plain(title), question.group().strip()
+    text = notebook["cells"][0]["source"] if notebook["cells"] else ""
+    title = re.search(r"^#+ +(.*)", text, re.MULTILINE)
+    paragraphs = [_plain(part) for part in re.split(r"\n\s*\n|^#.*$", text, flags=re.MULTILINE) if part.strip()]
+    asked = [part for part in paragraphs if "?" in part] or paragraphs or [""]
+    return _plain(title.group(1)) if title else name, asked[0].removeprefix("Question.").strip()
 
 
 def _plain(markdown: str) -> str:
@@ -312,17 +352,13 @@ def _plain(markdown: str) -> str:
     return " ".join(re.sub(r"\*+|`+", "", unlinked).split())
 
 
-def _text(source: str | list[str]) -> str:
-    return source if isinstance(source, str) else "".join(source)
-
-
 def _first_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0]
 
 
 def _code_cells(notebook: Notebook) -> list[Notebook]:
     """The cells that a kernel runs."""
-    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and _text(cell["source"]).strip()]
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"].strip()]
 
 
 # -- notebooks for readers
@@ -352,7 +388,7 @@ def _without_widget(output: Notebook, state: dict[str, Any]) -> Iterator[Noteboo
     parts = [model, *_children(model, state)]
     if any(state.get(part, {}).get("model_name", "").endswith("ProgressModel") for part in parts):
         return
-    yield _display({"text/markdown": f"*{WIDGET_NOTE}*", "text/plain": WIDGET_NOTE})
+    yield _display({"text/markdown": f"*{WIDGET_NOTE}*", "text/plain": WIDGET_NOTE}, output)
     yield from _still(model, state)
 
 
@@ -364,7 +400,7 @@ def _still(model: str, state: dict[str, Any]) -> Iterator[Notebook]:
     if widget.get("model_name") == "ImageModel":
         for buffer in widget.get("buffers", []):
             if buffer["path"] == ["value"]:
-                yield _display({f"image/{widget['state']['format']}": buffer["data"]})
+                yield _display({f"image/{widget['state']['format']}": buffer["data"]}, widget)
     for child in _children(model, state):
         yield from _still(child, state)
 
@@ -374,17 +410,19 @@ def _children(model: str, state: dict[str, Any]) -> list[str]:
     return [child.removeprefix("IPY_MODEL_") for child in children]
 
 
-def _display(data: dict[str, str]) -> Notebook:
-    return {"output_type": "display_data", "data": data, "metadata": {}}
+def _display(data: dict[str, str], part: Notebook) -> Notebook:
+    """A new output of the type that the parts of this notebook have."""
+    output = type(part)(output_type="display_data")
+    output["data"], output["metadata"] = data, {}
+    return output
 
 
 def _joined_streams(outputs: Iterable[Notebook]) -> list[Notebook]:
     """Outputs in which pieces of text that follow each other on one stream are one piece."""
     joined: list[Notebook] = []
     for output in outputs:
-        same = joined and output["output_type"] == "stream" and joined[-1].get("name") == output["name"]
-        if same:
-            joined[-1] = joined[-1] | {"text": _text(joined[-1]["text"]) + _text(output["text"])}
+        if joined and output["output_type"] == "stream" and joined[-1].get("name") == output["name"]:
+            joined[-1]["text"] += output["text"]
         else:
             joined.append(output)
     return joined
@@ -394,9 +432,8 @@ def _without_bars(output: Notebook) -> Notebook | None:
     """The output without lines that were rewritten in place, as text progress bars are; None if nothing is left."""
     if output["output_type"] != "stream" or output["name"] != "stderr":
         return output
-    lines = _text(output["text"]).split("\n")
-    text = "\n".join(line for line in lines if "\r" not in line)
-    return output | {"text": text} if text.strip() else None
+    output["text"] = "\n".join(line for line in output["text"].split("\n") if "\r" not in line)
+    return output if output["text"].strip() else None
 
 
 PAGE_TEMPLATE = """
@@ -426,7 +463,7 @@ def render(notebook: Notebook) -> str:
     It needs the network for one thing: formulas are set by MathJax; offline they stand there as LaTeX.
     """
     notebook = tidy(notebook)
-    has_formulas = any("$" in _text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    has_formulas = any("$" in cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     quiet = logging.getLogger(f"{__name__}.nbconvert")
     quiet.setLevel(logging.ERROR)  # nbconvert warns of every figure without a description
     exporter = HTMLExporter(template_name="lab", raw_template=PAGE_TEMPLATE, log=quiet)
@@ -467,40 +504,34 @@ def publish(source: Path, executed: Path) -> None:
 def publishable(executed: Notebook) -> Notebook:
     """An executed notebook as it is committed: see `publish`."""
     notebook = tidy(executed)
-    notebook["metadata"] = type(executed)(kernelspec=dict(KERNELSPEC), language_info={"name": "python"})
-    added = {"injected-parameters", "papermill-error-cell-tag"}
-    notebook["cells"] = [cell for cell in notebook["cells"] if not added & set(cell["metadata"].get("tags", []))]
-    count = 0
+    notebook["metadata"] = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
+    notebook["cells"] = [
+        cell for cell in notebook["cells"] if "injected-parameters" not in cell["metadata"].get("tags", [])
+    ]
     for cell in notebook["cells"]:
         cell["metadata"] = {
             key: value
             for key, value in cell["metadata"].items()
-            if key not in ("papermill", "execution", "ExecuteTime") and not (key == "tags" and not value)
+            if key not in ("papermill", "execution", "ExecuteTime") and (key, value) != ("tags", [])
         }
-        if cell["cell_type"] != "code":
-            continue
-        cell["outputs"] = [_without_paths(output) for output in cell["outputs"] if output.get("name") != "stderr"]
-        if cell["execution_count"] is not None:
-            count += 1
-            cell["execution_count"] = count
+    for count, cell in enumerate(_code_cells(notebook), start=1):
+        cell["execution_count"] = count  # as if there had been no injected cell
+        cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
         for output in cell["outputs"]:
+            _make_portable(output)
             if output["output_type"] == "execute_result":
-                output["execution_count"] = cell["execution_count"]
+                output["execution_count"] = count
     return notebook
 
 
-def _without_paths(output: Notebook) -> Notebook:
-    """The output with paths in the checkout given from there, as they are the same for every reader."""
+def _make_portable(output: Notebook) -> None:
+    """Give paths in the checkout from there on, as they are the same for every reader."""
     here = f"{CHECKOUT}{os.sep}"
-    changed = dict(output)
     if "text" in output:
-        changed["text"] = _text(output["text"]).replace(here, "")
-    if "data" in output:
-        changed["data"] = {
-            kind: _text(value).replace(here, "") if kind.startswith("text/") else value
-            for kind, value in output["data"].items()
-        }
-    return changed
+        output["text"] = output["text"].replace(here, "")
+    for kind, value in output.get("data", {}).items():
+        if kind.startswith("text/"):
+            output["data"][kind] = value.replace(here, "")
 
 
 # -- the page
@@ -545,7 +576,10 @@ def write_index(folder: Path, profile: str) -> Path:
 
     Links are relative and nothing comes from the network, so the folder can be moved, zipped and read offline.
     """
-    outcomes = [read_outcome(path) for path in sorted((folder / "notebooks").glob("*.ipynb"))]
+    outcomes = []
+    for path in sorted((folder / "notebooks").glob("*.ipynb")):
+        with contextlib.suppress(SinGANError):  # a copy by another version is left out until it is run again
+            outcomes.append(read_outcome(path))
     figures = sorted(path.name for path in folder.glob("*") if path.suffix in (".png", ".gif"))
     failed = sum(outcome.error is not None for outcome in outcomes)
     total = sum(outcome.seconds for outcome in outcomes)

@@ -1,8 +1,7 @@
-"""Settings for every test: hypothesis without deadlines, and no influence from or on the user's own runs."""
+"""Settings for every test: hypothesis without deadlines, and no influence from or on the user's files."""
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,13 +16,14 @@ settings.load_profile("singan")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Unset the profile and send runs to a folder of the tests' own; returns that folder."""
-    runs = tmp_path_factory.mktemp("runs")
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave the profile and the data to their defaults, and send runs and figures to folders of the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SINGAN_PROFILE", raising=False)
-        patch.setenv("SINGAN_RUNS", str(runs))
-        yield runs
+        patch.delenv("SINGAN_DATA", raising=False)
+        patch.setenv("SINGAN_RUNS", str(tmp_path_factory.mktemp("runs")))
+        patch.setenv("SINGAN_FIGURES", str(tmp_path_factory.mktemp("figures")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -130,11 +130,3 @@ def test_version_and_license_stand_in_one_place_each():
 def test_every_package_that_the_core_imports_is_declared():
     """Also those that another package happens to bring: it may stop doing so."""
     assert third_party_imports(ROOT / "singan_core") <= set(declared("course"))
-
-
-def test_core_imports_without_the_course_and_test_packages():
-    """`import singan_core` must not load what only the extras install, here or through another package."""
-    program = "import sys; before = set(sys.modules); import singan_core; print(*sorted(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = {canonicalize_name(IMPORTED_AS.get(name, name)) for name in done.stdout.split() if "." not in name}
-    assert not loaded & (set(declared("course", "dev")) - set(declared()))

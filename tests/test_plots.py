@@ -25,6 +25,7 @@ from singan_core.plots import (
     LivePlot,
     figures_folder,
     new_figure,
+    plot_curves,
     plot_effective_patch,
     plot_losses,
     plot_progress,
@@ -33,8 +34,9 @@ from singan_core.plots import (
     show_images,
     table,
 )
+from singan_core.progress import Progress
 from singan_core.pyramid import Pyramid, build_pyramid
-from singan_core.training import Progress, train
+from singan_core.training import train
 
 SIDES = st.integers(min_value=1, max_value=60)
 
@@ -227,6 +229,48 @@ class TestPlotLosses:
         levels = [type(level)(level.generator, level.discriminator, level.amplitude) for level in model.levels]
         with pytest.raises(SinGANError, match="no history"):
             plot_losses(SinGAN(model.config, model.shape, model.z_star, levels), ["critic_real"])
+
+
+class TestCurves:
+    def test_every_panel_has_its_title_and_the_curves_by_name(self):
+        panels = [{"a": np.arange(4.0), "b": np.ones(4)}, {"a": np.zeros(3), "b": np.arange(3.0)}]
+        figure = plot_curves(panels, ["first", "second"])
+        assert [axes.get_title() for axes in figure.axes] == ["first", "second"]
+        for axes, curves in zip(figure.axes, panels, strict=True):
+            assert [line.get_label() for line in axes.lines] == ["a", "b"]
+            for line, values in zip(axes.lines, curves.values(), strict=True):
+                np.testing.assert_array_equal(line.get_ydata(), values)
+        assert figure.axes[0].lines[0].get_color() == figure.axes[1].lines[0].get_color()
+
+    def test_axes_are_shared_or_not(self):
+        panels = [{"a": np.arange(4.0)}, {"a": 100 * np.arange(4.0)}]
+        for same_scale, count in ((True, 1), (False, 2)):
+            figure = plot_curves(panels, ["1", "2"], same_scale=same_scale)
+            assert len({axes.get_ylim() for axes in figure.axes}) == count
+
+    def test_iterations_are_counted_from_where_the_curves_begin(self):
+        (line,) = plot_curves([{"a": np.ones(4)}], ["1"], first=420, smooth=2).axes[0].lines
+        np.testing.assert_array_equal(line.get_xdata(), [422, 423, 424])
+
+    @pytest.mark.parametrize(("count", "rows"), [(1, [1]), (4, [4]), (5, [3, 2]), (6, [3, 3]), (9, [3, 3, 3])])
+    def test_rows_have_at_most_four_panels_and_about_equal_length(self, count, rows):
+        figure = plot_curves([{"a": np.arange(3.0)}] * count, [""] * count)
+        found = [axes.get_subplotspec().rowspan.start for axes in figure.axes]
+        assert [found.count(row) for row in range(len(rows))] == rows
+
+    @pytest.mark.parametrize(
+        ("panels", "titles"),
+        [
+            ([], []),
+            ([{}], ["1"]),
+            ([{"a": np.ones(2)}], ["1", "2"]),
+            ([{"a": np.ones(2)}, {"b": np.ones(2)}], ["1", "2"]),
+            ([{str(number): np.ones(2) for number in range(8)}], ["1"]),
+        ],
+    )
+    def test_panels_that_do_not_fit_together_are_refused(self, panels, titles):
+        with pytest.raises(SinGANError):
+            plot_curves(panels, titles)
 
 
 class TestFiles:

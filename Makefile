@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help reproduce test test-unit test-notebooks lab lint lock clean
+.PHONY: help reproduce test test-unit test-notebooks notebooks lab lint lock clean
 .NOTPARALLEL:
 
 help: ## list the commands
@@ -38,6 +38,9 @@ test-notebooks: $(INSTALLED) ## run every notebook in seconds; an error in a cel
 	@rm -rf build/test
 	SINGAN_PROFILE=smoke SINGAN_RUNS="$(CURDIR)/build/test/runs" SINGAN_FIGURES="$(CURDIR)/build/test/figures" \
 		$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+
+notebooks: $(INSTALLED) ## run the notebooks at profile laptop and put the outputs into them, as they are committed
+	$(PY) -m singan_core reproduce --publish
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks

@@ -235,28 +235,31 @@ class Reproduce:
     """Put the outputs back into the notebooks, ready to be committed; at profile laptop only."""
 
     def __call__(self) -> int:
-        from singan_core import reproduce as batch  # here, because only this command needs the packages of the course
+        # here, because only this command needs the packages of the course
+        from singan_core.notebooks import PUBLISHED_PROFILE, publish
+        from singan_core.report import minutes
+        from singan_core.reproduce import find_notebooks, reproduce, results_folder
 
-        profile = resolve_profile(self.profile or (batch.PUBLISHED_PROFILE if self.publish else None))
-        if self.publish and profile != batch.PUBLISHED_PROFILE:
-            raise SinGANError(f"Notebooks are published at profile {batch.PUBLISHED_PROFILE}: leave --profile out.")
+        profile = resolve_profile(self.profile or (PUBLISHED_PROFILE if self.publish else None))
+        if self.publish and profile != PUBLISHED_PROFILE:
+            raise SinGANError(f"Notebooks are published at profile {PUBLISHED_PROFILE}: leave --profile out.")
         names = self.notebooks or None
-        outcomes = batch.reproduce(names, profile, retrain=self.retrain, output=self.output)
+        outcomes = reproduce(names, profile, retrain=self.retrain, output=self.output)
         rows = [
             {
                 "notebook": outcome.name,
                 "result": "failed" if outcome.error else "passed",
-                "time": batch.minutes(outcome.seconds),
+                "time": minutes(outcome.seconds),
                 "error": outcome.error or "",
             }
             for outcome in outcomes
         ]
-        folder = batch.results_folder(profile, self.output)
+        folder = results_folder(profile, self.output)
         print(f"{table(rows)}\n\n{folder / 'index.html'}")
         problems = [outcome.error for outcome in outcomes if outcome.error]
-        for path in batch.find_notebooks(names) if self.publish else []:
+        for path in find_notebooks(names) if self.publish else []:
             try:
-                batch.publish(path, folder / "notebooks" / path.name)
+                publish(path, folder / "notebooks" / path.name)
             except SinGANError as error:
                 print_error(error)
                 problems.append(str(error))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from singan_core import __main__ as command_line
-from singan_core import official
+from singan_core import notebooks, official
 from singan_core import reproduce as batch
 from singan_core.__main__ import COMMANDS, find_picture, find_run, main, parse
 from singan_core.config import PROFILES, TrainConfig
@@ -429,7 +429,7 @@ def reproduced(monkeypatch, tmp_path) -> dict[str, object]:
         asked["published"].append((source.name, executed))
 
     monkeypatch.setattr(batch, "reproduce", reproduce)
-    monkeypatch.setattr(batch, "publish", publish)
+    monkeypatch.setattr(notebooks, "publish", publish)
     monkeypatch.setattr(batch, "find_notebooks", lambda names: [Path("00_first.ipynb"), Path("01_second.ipynb")])
     monkeypatch.chdir(tmp_path)
     return asked

@@ -17,25 +17,27 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from singan_core import notebooks
 from singan_core import reproduce as batch
 from singan_core.errors import SinGANError
-from singan_core.reproduce import (
+from singan_core.notebooks import (
     CHECKOUT,
     WIDGET_STATE,
     WIDGET_VIEW,
-    find_notebooks,
-    forwarded_interrupt,
-    kernel_environment,
-    minutes,
     publish,
     publishable,
     read_outcome,
     render,
-    reproduce,
-    run_notebook,
     tidy,
     title_and_question,
-    write_index,
+)
+from singan_core.report import minutes, write_index
+from singan_core.reproduce import (
+    find_notebooks,
+    forwarded_interrupt,
+    kernel_environment,
+    reproduce,
+    run_notebook,
 )
 
 ABOUT_THE_KERNEL = """
@@ -545,7 +547,7 @@ def test_notebook_edited_after_its_run_is_not_overwritten(series, tmp_path):
 def test_large_notebook_is_not_published(series, monkeypatch, tmp_path):
     path = tmp_path / "03_passes.ipynb"
     path.write_bytes(series.sources[2].read_bytes())
-    monkeypatch.setattr(batch, "PUBLISHED_BYTES", 1000)
+    monkeypatch.setattr(notebooks, "PUBLISHED_BYTES", 1000)
     with pytest.raises(SinGANError, match="MB"):
         publish(path, series.executed(2))
     assert path.read_bytes() == series.sources[2].read_bytes()

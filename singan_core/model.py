@@ -164,18 +164,19 @@ class SinGAN:
         """The fixed noise of the reconstruction: z* at level 0 and zero elsewhere (paper, section 2.2)."""
         return self.z_star if level == 0 else self.z_star.new_zeros(shape)
 
-    @torch.inference_mode()
     def _draw(self, n: int, seed: int, shape: PyramidShape, start: int, last: int, previous: Tensor | None) -> Tensor:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
             raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
         batches = [range(first, min(first + SAMPLE_BATCH, n)) for first in range(0, n, SAMPLE_BATCH)]
         noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]
-        images = [self.generate(noise, shape, start, last, previous) for noise in noises]
-        return torch.cat(images).clamp(-1, 1).float()
+        with torch.inference_mode():
+            images = [self.generate(noise, shape, start, last, previous) for noise in noises]
+        return _as_image(torch.cat(images))
 
-    @torch.inference_mode()
     def _reconstruct_to(self, last: int) -> Tensor:
-        return self.generate(self.reconstruction_noise, self.shape, 0, last).clamp(-1, 1).float()
+        with torch.inference_mode():
+            image = self.generate(self.reconstruction_noise, self.shape, 0, last)
+        return _as_image(image)
 
     # -- checks
 
@@ -216,6 +217,11 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
         return torch.empty(0, device=chosen).device
     except (RuntimeError, AssertionError) as error:
         raise SinGANError(f"There is no device {chosen!r} here: use 'cpu', or leave it out.") from error
+
+
+def _as_image(generated: Tensor) -> Tensor:
+    """What generators gave, as an image: float32 in [-1, 1], and an ordinary tensor that may also enter a loss."""
+    return generated.clone().clamp(-1, 1).float()
 
 
 def _is_pair(value: object, kinds: tuple[type, ...]) -> bool:

@@ -119,6 +119,13 @@ def test_a_finer_injection_stays_closer_to_the_picture(model, picture):
     assert distances == sorted(distances, reverse=True)
 
 
+def test_what_is_drawn_may_enter_a_loss(model, picture):
+    weight = torch.ones(1, requires_grad=True)
+    for image in (model.sample(1), model.sample(1, start_scale=2), model.reconstruct(), model.inject(picture, 2)):
+        (image * weight).square().mean().backward()
+    assert weight.grad is not None
+
+
 def test_noise_padding_draws_noise_up_to_the_border(picture, tiny):
     config = TrainConfig.from_dict(tiny.to_dict() | {"noise_padding": True})
     model = train(picture, config, progress=False, device="cpu")

@@ -141,6 +141,13 @@ class TestShowImages:
         assert captions(figure) == list("abcd")
         assert {text.get_text() for text in figure.texts} == {"all", "first", "second"}
 
+    def test_a_row_without_captions_takes_no_room_for_them(self):
+        batch = torch.cat([picture()] * 2)
+        bare, captioned = (
+            show_images(batch, titles, columns=1).get_size_inches()[1] for titles in (["", "b"], ["a", "b"])
+        )
+        assert bare < captioned
+
     def test_wide_captions_do_not_run_into_each_other(self):
         figure = show_images([picture(8, 4)] * 3, ["a caption of some length"] * 3, height=0.5)
         figure.draw_without_rendering()
@@ -331,6 +338,8 @@ class TestLivePlot:
         *above, losses = plot_progress(report, ["critic_real"], pictures).axes
         for axes, sample in zip(above, pictures, strict=True):
             np.testing.assert_array_equal(axes.images[0].get_array(), to_array(sample))
+        ends = [line.get_xdata()[0] for line in losses.lines if len(line.get_xdata()) == 2]
+        assert ends == [5 * (level + 1) for level in range(len(model.levels))]
         curves = [line for line in losses.lines if line.get_label() == "D(x)"]
         assert [curve.get_xdata()[0] for curve in curves] == [1 + 5 * level for level in range(len(model.levels))]
         for curve, level in zip(curves, model.levels, strict=True):

@@ -1,0 +1,54 @@
+"""The README says what is so: its commands exist, its files are there, its Python runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from singan_core import TrainConfig, sample_image, save_image
+from singan_core.__main__ import parse
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def command_lines(program: str) -> list[str]:
+    lines = [line.strip() for line in README.splitlines() if line.startswith("    ")]
+    return [line.split("  #")[0].removeprefix(program).strip() for line in lines if line.startswith(program)]
+
+
+def test_every_make_target_named_exists():
+    named = set(re.findall(r"`make ([a-z-]+)`|^ +make ([a-z-]+)", README, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {one or other for one, other in named} <= targets
+    assert {("reproduce", ""), ("test", ""), ("lab", "")} <= named
+
+
+@pytest.mark.parametrize("line", command_lines("python -m singan_core "))
+def test_every_command_line_is_understood(line):
+    parse(shlex.split(line))
+
+
+def test_every_linked_file_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert missing == []
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    """With the smallest profile in place of the one shown."""
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    save_image(sample_image("mountains"), tmp_path / "my_photo.jpg")
+    exec(compile(example.replace('"laptop"', '"smoke"'), "README.md", "exec"), {})
+    assert (tmp_path / "wide.png").stat().st_size > 0
+
+
+def test_the_profiles_are_described_as_they_are():
+    for name in ("smoke", "laptop", "paper"):
+        config = TrainConfig.for_profile(name)
+        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{name}` |")]
+        steps = f"{config.iterations} x ({config.discriminator_steps} + {config.generator_steps})"
+        assert f"| {config.max_size} px | {steps}" in row

@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from singan_core import SinGAN, TrainConfig, load_or_train, sample_image, save_image
 from singan_core.features import RandomFilterBank
@@ -63,10 +64,12 @@ def measure(model: SinGAN, real: torch.Tensor) -> dict[str, object]:
 
 
 def sheet(model: SinGAN, real: torch.Tensor) -> torch.Tensor:
-    """Photograph, reconstruction and seven samples as one image of three rows, each pixel doubled."""
+    """Photograph, reconstruction and seven samples as one image of three rows, each pixel doubled, with white gaps."""
     tiles = torch.cat([real, model.reconstruct(), model.sample(7, seed=1)])
+    tiles = tiles.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    tiles = F.pad(tiles, (0, 4, 0, 4), value=1.0)
     rows = [torch.cat(list(tiles[first : first + 3]), dim=-1) for first in (0, 3, 6)]
-    return torch.cat(rows, dim=-2)[None].repeat_interleave(2, -1).repeat_interleave(2, -2)
+    return torch.cat(rows, dim=-2)[None, :, :-4, :-4]
 
 
 def table(results: dict[str, dict[str, object]]) -> str:

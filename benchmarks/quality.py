@@ -73,9 +73,12 @@ def sheet(model: SinGAN, real: torch.Tensor) -> torch.Tensor:
 
 
 def table(results: dict[str, dict[str, object]]) -> str:
-    """The results as a Markdown table."""
+    """The results as a Markdown table. ValueError if Frechet distances over different features would share a column."""
+    features = {str(r["frechet_features"]) for r in results.values()}
+    if len(features) > 1:
+        raise ValueError(f"Distances over different features have no common column: {', '.join(sorted(features))}.")
     lines = [
-        "| picture | size | levels | training (s) | sliced Wasserstein | Frechet (random-filters-0) | diversity "
+        f"| picture | size | levels | training (s) | sliced Wasserstein | Frechet ({features.pop()}) | diversity "
         "| reconstruction (dB) |",
         "|---|---|---|---|---|---|---|---|",
     ]

@@ -118,10 +118,11 @@ PASS_OVERHEAD = 2e5
 
 
 @contextlib.contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Hold back the first Ctrl-C until the iteration is complete and saved; gives a function that tells if it came.
+def deferred_interrupt(then: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
+    """Hold back the first Ctrl-C; gives a function that tells if it came, to act on it at a moment that suits.
 
-    A second Ctrl-C interrupts at once. Outside the main thread, where signals cannot be handled, nothing is held back.
+    then: called when it comes. A second Ctrl-C interrupts at once. Outside the main thread, where signals cannot be
+    handled, nothing is held back.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -132,6 +133,8 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     def handler(number: int, frame: object) -> None:
         came.append(number)
         signal.signal(signal.SIGINT, before)
+        if then is not None:
+            then()
 
     signal.signal(signal.SIGINT, handler)
     try:

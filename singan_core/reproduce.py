@@ -5,14 +5,12 @@ and has the page written. The trained pyramids are the run store's business, the
 written by the notebooks.
 """
 
-import contextlib
 import difflib
 import os
 import platform
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +33,7 @@ from singan_core.notebooks import (
     title_and_question,
 )
 from singan_core.plots import figures_folder
+from singan_core.progress import deferred_interrupt
 from singan_core.report import write_index
 
 try:
@@ -180,7 +179,8 @@ class OwnKernelClient(PapermillNotebookClient):
 
     def papermill_execute_cells(self) -> None:
         """Run the cells. The kernel gets a Ctrl-C first, so that a training in it saves its state; then this ends."""
-        with forwarded_interrupt(self.km.provisioner.pid) as came:
+        kernel = self.km.provisioner.pid
+        with deferred_interrupt(then=lambda: os.kill(kernel, signal.SIGINT)) as came:
 
             def stop(**_: Any) -> None:
                 if came():
@@ -189,30 +189,6 @@ class OwnKernelClient(PapermillNotebookClient):
             self.on_cell_start = stop
             super().papermill_execute_cells()
             stop()
-
-
-@contextlib.contextmanager
-def forwarded_interrupt(process: int) -> Iterator[Callable[[], bool]]:
-    """Send the first Ctrl-C on to another process instead of raising; gives a function that tells if it came.
-
-    A second Ctrl-C raises. Outside the main thread, where signals cannot be handled, nothing is changed.
-    """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handler(number: int, frame: object) -> None:
-        came.append(number)
-        signal.signal(signal.SIGINT, before)
-        os.kill(process, signal.SIGINT)
-
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield lambda: bool(came)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 papermill_engines.register(OwnKernel.NAME, OwnKernel)

@@ -31,10 +31,10 @@ from singan_core.notebooks import (
     tidy,
     title_and_question,
 )
+from singan_core.progress import deferred_interrupt
 from singan_core.report import minutes, write_index
 from singan_core.reproduce import (
     find_notebooks,
-    forwarded_interrupt,
     kernel_environment,
     reproduce,
     run_notebook,
@@ -271,7 +271,7 @@ def test_first_interrupt_goes_to_the_kernel_and_the_second_is_ours():
     waits = [sys.executable, "-c", "import time\nprint(flush=True)\ntime.sleep(60)"]
     with subprocess.Popen(waits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as kernel:
         kernel.stdout.readline()  # it has started
-        with forwarded_interrupt(kernel.pid) as came:
+        with deferred_interrupt(then=lambda: os.kill(kernel.pid, signal.SIGINT)) as came:
             assert not came()
             signal.raise_signal(signal.SIGINT)
             assert came()

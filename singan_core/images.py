@@ -104,7 +104,7 @@ def save_image(image: torch.Tensor, path: str | Path) -> None:
         size = f"{array.shape[0]} x {array.shape[1]} pixels"
         raise SinGANError(f"Cannot write {size} as {file_format} ({error}); end the name in .png.") from error
     with replacing(path) as unfinished:
-        unfinished.write_bytes(encoded.getbuffer())
+        unfinished.write_bytes(encoded.getvalue())
 
 
 def from_array(array: np.ndarray) -> torch.Tensor:

@@ -268,7 +268,9 @@ def test_kernel_environment_keeps_folders_and_drops_the_plotting_backend(monkeyp
 
 
 def test_first_interrupt_goes_to_the_kernel_and_the_second_is_ours():
-    waits = [sys.executable, "-c", "import time\nprint(flush=True)\ntime.sleep(60)"]
+    # a process started from a shell's background job would ignore the signal, so this one asks for it
+    code = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\nprint(flush=True)\ntime.sleep(60)"
+    waits = [sys.executable, "-c", code]
     with subprocess.Popen(waits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as kernel:
         kernel.stdout.readline()  # it has started
         with deferred_interrupt(then=lambda: os.kill(kernel.pid, signal.SIGINT)) as came:

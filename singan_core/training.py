@@ -4,6 +4,7 @@
 tells on its way is in `progress`; where runs are kept and found again is the business of `store`.
 """
 
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -243,7 +244,7 @@ def load_checkpoint(
     try:
         model = unpack(tensors, settings, reals[0].device)
         fits = model.config == config and model.shape.sizes == tuple(tuple(real.shape[-2:]) for real in reals)
-        if not fits:
+        if not fits or settings["image"] != _fingerprint(reals[len(model.levels)]):
             raise SinGANError(f"{path} belongs to another training, with other settings or another picture.")
         if settings["device"] != rng.device.type:
             raise SinGANError(
@@ -268,6 +269,10 @@ def load_checkpoint(
             f"{path} is not a checkpoint of this training ({error!r}). Delete it to start anew."
         ) from error
     return model, trainer
+
+
+def _fingerprint(image: Tensor) -> str:
+    return hashlib.sha256(image.cpu().contiguous().numpy()).hexdigest()
 
 
 def _trained_parts(trainer: LevelTrainer) -> list[tuple[str, torch.nn.Module, torch.optim.Optimizer]]:

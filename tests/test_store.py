@@ -178,3 +178,5 @@ def test_a_checkpoint_of_another_training_is_refused(picture, tiny, tmp_path):
     other = TrainConfig.from_dict(tiny.to_dict() | {"alpha": 3.0})
     with pytest.raises(SinGANError, match="another training"):
         train(picture, other, checkpoint=file, progress=False, device="cpu")
+    with pytest.raises(SinGANError, match="another training"):
+        train(picture.flip(-1), tiny, checkpoint=file, progress=False, device="cpu")

@@ -232,6 +232,7 @@ def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer) -> None:
         "iteration": trainer.iteration,
         "critic_steps": trainer.critic_steps,
         "device": trainer.rng.device.type,
+        "image": _fingerprint(trainer.real),
     }
     write_tensors(path, tensors, settings)
 

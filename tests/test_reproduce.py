@@ -267,8 +267,16 @@ def test_kernel_environment_keeps_folders_and_drops_the_plotting_backend(monkeyp
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(CHECKOUT)
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, also where the tests run as a shell's background job, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_first_interrupt_goes_to_the_kernel_and_the_second_is_ours():
-    # a process started from a shell's background job would ignore the signal, so this one asks for it
     code = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\nprint(flush=True)\ntime.sleep(60)"
     waits = [sys.executable, "-c", code]
     with subprocess.Popen(waits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as kernel:

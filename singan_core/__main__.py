@@ -70,8 +70,8 @@ class Train:
     config: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
 
     def __call__(self) -> None:
-        if self.samples < 0:
-            raise SinGANError(f"samples must be a number of pictures from 0 on, got {self.samples}.")
+        if not 0 <= self.samples <= 10_000:
+            raise SinGANError(f"samples must be a number of pictures from 0 to 10000, got {self.samples}.")
         photo, name = find_picture(self.photo)
         config = self.config
         model = load_or_train(photo, config, retrain=self.retrain, store=self.store)

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import numbers
 import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -85,6 +86,8 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "TrainConfig":
         """Settings by name; those not given keep their defaults. Unknown names raise SinGANError."""
+        if not isinstance(settings, dict):
+            raise SinGANError(f"Settings are a dictionary, name to value, got {type(settings).__name__}.")
         known = [field.name for field in fields(cls)]
         for name in settings:
             if name not in known:
@@ -149,7 +152,7 @@ def _checked(name: str, kind: type, value: Any) -> Any:
             raise SinGANError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
         return value
     low, high = _RANGES[name]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < math.inf
     if not number or (kind is int and value != int(value)) or not low <= value <= high:
         what = "a whole number" if kind is int else "a number"
         raise SinGANError(f"{name} must be {what} from {low:g} to {high:g}, got {value!r}.")
@@ -187,6 +190,6 @@ def resolve_profile(profile: str | None = None) -> str:
     The machine's is `paper` with CUDA and `laptop` without. Raises SinGANError for an unknown name.
     """
     chosen = profile or os.environ.get("SINGAN_PROFILE") or ("paper" if torch.cuda.is_available() else "laptop")
-    if chosen not in PROFILES:
+    if not isinstance(chosen, str) or chosen not in PROFILES:
         raise SinGANError(f"There is no profile {chosen!r}: choose one of {', '.join(PROFILES)}.")
     return chosen

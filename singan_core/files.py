@@ -75,12 +75,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
         text = metadata["settings"]
         if metadata["sha256"] != _checksum(tensors, text):
-            raise SinGANError(f"{path} was altered after it was written: its checksum does not match. Delete it.")
+            raise SinGANError(f"{path} was altered after it was written. Delete the run's file to train again.")
         return tensors, json.loads(text)
     except OSError as error:
         raise SinGANError(f"Cannot read {path}: {error.strerror or error}.") from error
     except (SafetensorError, KeyError, ValueError) as error:
-        raise SinGANError(f"{path} is damaged or not a file of this project ({error}). Delete it.") from error
+        raise SinGANError(
+            f"{path} is damaged or no file of this project ({error}). Delete the run's file to train again."
+        ) from error
 
 
 def _checksum(tensors: dict[str, Tensor], text: str) -> str:

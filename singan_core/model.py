@@ -3,6 +3,7 @@
 The applications (editing, harmonization, painting, ...) are thin functions over `SinGAN.inject`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,13 @@ NoiseSource = Callable[[int, tuple[int, int, int, int]], Tensor]
 """Standard normal noise of a level: called with (level, shape of one picture's map), gives (n, *shape[1:])."""
 
 SAMPLE_BATCH = 8
-"""Pictures that go through the generators together: more are no faster on a CPU and take memory."""
+"""Pictures that go through the generators together, at most: more are no faster on a CPU."""
+
+BATCH_PIXELS = 2**19
+"""Pixels that go through the generators together: larger pictures go one by one, for their memory's sake."""
+
+MAX_SIDE, MAX_PIXELS = 2**13, 2**24
+"""Largest picture that is drawn: a hidden layer of 32 kernels on 2**24 pixels takes 2 GB."""
 
 
 @dataclass
@@ -73,7 +80,7 @@ class SinGAN:
 
     def to(self, device: torch.device | str) -> "SinGAN":
         """Move the networks to a device; returns the model itself."""
-        self.z_star = self.z_star.to(device)
+        self.z_star = self.z_star.to(pick_device(device))
         for level in self.levels:
             finish(level, self.z_star)
         return self
@@ -91,10 +98,10 @@ class SinGAN:
         """n new pictures, (n, 3, H, W) in [-1, 1].
 
         seed: picture k depends on seed and k alone, not on n; level by level the noise is the same for every
-        start_scale. size: (height, width) in pixels; factors: the same in units of the trained size; default: the
-        trained size. start_scale: levels below it reconstruct the photograph, new noise comes from it on (paper,
-        Fig. 8): 0 changes everything, the last level only the finest texture. stop_scale: last level to run; the
-        pictures then have that level's size (default: all levels).
+        start_scale. size: (height, width) in pixels at the finest level; factors: the same in units of the trained
+        size; default: the trained size. start_scale: levels below it reconstruct the photograph, new noise comes from
+        it on (paper, Fig. 8): 0 changes everything, the last level only the finest texture. stop_scale: last level to
+        run; the pictures then have that level's size (default: all levels).
 
         Raises SinGANError for values out of range.
         """
@@ -126,7 +133,7 @@ class SinGAN:
         if len(image) != 1:
             raise SinGANError(f"inject takes one picture at a time, got a batch of {len(image)}: image[i : i + 1].")
         scale = self._check_scale(scale, "scale", low=1)
-        shape = self._shape_for(size or self._fitted(image.shape[-2:]), None)
+        shape = self._shape_for(self._fitted(image.shape[-2:]) if size is None else size, None)
         previous = resize(image.to(self.z_star), shape.sizes[scale - 1])
         return self._draw(n, seed, shape, scale, len(self.levels) - 1, previous)
 
@@ -138,9 +145,12 @@ class SinGAN:
     def load(cls, path: str | Path, device: torch.device | str | None = None) -> "SinGAN":
         """Read a pyramid written by `save`; device: see `pick_device`. Raises SinGANError for anything else."""
         tensors, settings = read_tensors(Path(path))
+        if "iteration" in settings:
+            raise SinGANError(f"{path} is the checkpoint of a training that is not finished: resume that training.")
+        device = pick_device(device)
         try:
-            return unpack(tensors, settings, pick_device(device))
-        except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+            return unpack(tensors, settings, device)
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
             raise SinGANError(f"{path} does not hold a trained pyramid of this project ({error!r}).") from error
 
     # -- how pictures are made
@@ -167,7 +177,8 @@ class SinGAN:
     def _draw(self, n: int, seed: int, shape: PyramidShape, start: int, last: int, previous: Tensor | None) -> Tensor:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
             raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
-        batches = [range(first, min(first + SAMPLE_BATCH, n)) for first in range(0, n, SAMPLE_BATCH)]
+        together = max(1, min(SAMPLE_BATCH, BATCH_PIXELS // math.prod(shape.sizes[last])))
+        batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
         noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]
         with torch.inference_mode():
             images = [self.generate(noise, shape, start, last, previous) for noise in noises]
@@ -182,6 +193,8 @@ class SinGAN:
 
     def _check_scale(self, scale: int | None, name: str, low: int) -> int:
         last = len(self.levels) - 1
+        if last < low:
+            raise SinGANError(f"The pyramid has {last + 1} trained levels, too few for this.")
         if scale is None:
             return last
         if isinstance(scale, bool) or not isinstance(scale, (int, np.integer)) or not low <= scale <= last:
@@ -196,11 +209,16 @@ class SinGAN:
             if not _is_pair(factors, (int, float)) or not all(0 < factor < 1000 for factor in factors):
                 raise SinGANError(f"factors must be (vertical, horizontal) numbers above 0, got {factors!r}.")
             size = (round(self.size[0] * factors[0]), round(self.size[1] * factors[1]))
+        trained = PyramidShape(self.shape.sizes[: len(self.levels)], self.shape.factor)
         if size is None:
-            return self.shape
-        if not _is_pair(size, (int, np.integer)) or not all(1 <= side <= 2**14 for side in size):
-            raise SinGANError(f"size must be (height, width) in whole pixels from 1 to {2**14}, got {size!r}.")
-        return self.shape.scaled_to(size) if tuple(size) != self.size else self.shape
+            return trained
+        if not _is_pair(size, (int, np.integer)) or not all(1 <= side <= MAX_SIDE for side in size):
+            raise SinGANError(f"size must be (height, width) in whole pixels from 1 to {MAX_SIDE}, got {size!r}.")
+        if size[0] * size[1] > MAX_PIXELS:
+            raise SinGANError(
+                f"size {tuple(size)} has over {MAX_PIXELS} pixels, more than is drawn at once: ask for less."
+            )
+        return trained.scaled_to(size) if tuple(size) != self.size else trained
 
     def _fitted(self, size: Size) -> Size:
         """The trained resolution in the proportions of `size`: the longer side is that of the finest level."""
@@ -215,7 +233,7 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=chosen).device
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise SinGANError(f"There is no device {chosen!r} here: use 'cpu', or leave it out.") from error
 
 
@@ -291,11 +309,11 @@ def unpack(tensors: dict[str, Tensor], settings: dict, device: torch.device) -> 
     shape = PyramidShape(tuple((h, w) for h, w in settings["sizes"]), settings["factor"])
     model = SinGAN(config, shape, tensors["z_star"].to(device), seconds=settings["seconds"])
     for index, (kernels, amplitude) in enumerate(zip(settings["kernels"], settings["amplitudes"], strict=True)):
-        generator = Generator(kernels, config.layers, config.residual)
+        generator = Generator(kernels, config.layers, config.residual).to(config.dtype)
         generator.load_state_dict(_below(tensors, f"{index}.generator."))
         discriminator = None
         if weights := _below(tensors, f"{index}.discriminator."):
-            discriminator = Discriminator(kernels, config.layers)
+            discriminator = Discriminator(kernels, config.layers).to(config.dtype)
             discriminator.load_state_dict(weights)
         history = tensors.get(f"{index}.history")
         level = Level(generator, discriminator, amplitude, None if history is None else history.numpy())

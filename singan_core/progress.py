@@ -25,7 +25,8 @@ class Progress:
 
     level: the one in training, 0 is the coarsest, of `levels`. iteration: how many of its `iterations` are done.
     history: its losses so far, (iteration, len(HISTORY_COLUMNS)) float64. seconds_left: estimate for the whole
-    pyramid. model: the finished levels; sampling from it does not disturb the training.
+    pyramid. model: the finished levels, this one among them once its last iteration is done; sampling from it does not
+    disturb the training.
     """
 
     level: int
@@ -63,14 +64,13 @@ class Reporter:
     def __exit__(self, *exception: object) -> None:
         self.bar.close()
 
-    def report(self, trainer: "LevelTrainer") -> None:
+    def report(self, trainer: "LevelTrainer", level_done: bool = False) -> None:
         """Report if it is time, or if the level is done; raises SinGANError if the training has diverged."""
         now = time.monotonic()
         done = self.costs[trainer.index] * trainer.iteration + self._finished_cost(trainer.index)
         if self.started is None:
             self.started = (now, done)
             self.bar.initial = self.bar.n = done
-        level_done = trainer.iteration == trainer.config.iterations
         if now - self.reported < REPORT_SECONDS and not level_done:
             return
         self.reported = now

@@ -52,18 +52,26 @@ def pyramid_shape(size: Size, *, min_size: int = 25, max_size: int = 250, scale_
 
     min_size: shorter side of the coarsest level in pixels. max_size: longer side of the finest level in pixels; a
     smaller picture is not enlarged. scale_factor: wished ratio of neighbouring levels, in (0, 1); it is adjusted so
-    that the coarsest level lands on min_size (paper, section 2 and supplementary; 0.75 becomes 0.75 to 0.80).
+    that the coarsest level lands on min_size (for a 188x250 picture 0.75 becomes 0.80).
 
-    Raises SinGANError when the reduced picture is smaller than min_size on its shorter side.
+    Raises SinGANError when the reduced picture is smaller than min_size on its shorter side, and for settings that make
+    no pyramid.
     """
+    sides = tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in (*sides, min_size, max_size)):
+        raise SinGANError(f"Sizes are whole numbers of pixels above 0, got {sides}, {min_size=}, {max_size=}.")
+    if not 0 < scale_factor < 1:
+        raise SinGANError(f"scale_factor must lie between 0 and 1, got {scale_factor!r}.")
     short, long = min(size), max(size)
     # whole-number arithmetic: max_size is a promise, and floating point would sometimes make it one pixel more
     finest = size if long <= max_size else (-(-size[0] * max_size // long), -(-size[1] * max_size // long))
     if min(finest) < min_size:
+        if finest == size:
+            raise SinGANError(f"A picture of {size[1]}x{size[0]} px is below {min_size=} px: take a larger one.")
         raise SinGANError(
             f"A picture of {size[1]}x{size[0]} px becomes {finest[1]}x{finest[0]} px at max_size={max_size}; its "
-            f"shorter side is below min_size={min_size}. Crop it to a less extreme shape or take a larger picture; "
-            "else raise max_size or lower min_size."
+            f"shorter side is below min_size={min_size}. Crop it to a less extreme shape, "
+            "or raise max_size or lower min_size."
         )
     num_scales = ceil(log(min_size / short, scale_factor)) + 1
     stop_scale = num_scales - ceil(log(min(max_size, long) / long, scale_factor))
@@ -115,7 +123,7 @@ def upsample(image: Tensor, size: Size, factor: float) -> Tensor:
     return resize(image, size, 1 / factor if fits else None)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def resize_matrix(in_size: int, out_size: int, ratio: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Weights (out_size, in_size) of a bicubic resize along one axis; rows sum to 1, borders are mirrored.
 

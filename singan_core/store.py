@@ -23,7 +23,7 @@ from singan_core.files import write_text
 from singan_core.images import check_image, data_folder, save_image
 from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN
 from singan_core.progress import Callback
-from singan_core.training import train
+from singan_core.training import train, training_images
 
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 
@@ -42,11 +42,12 @@ def load_or_train(
 
     Looked for in the shipped pyramids (data/pretrained), then in the run store; an interrupted training goes on where
     it was; what another process trains at this moment is waited for. retrain: take no finished pyramid, train again
-    and replace the stored one. store: folder of the runs, default see `store_folder`. callback, progress, device: see
-    `train`.
+    and replace the stored one; an interrupted retraining goes on, too. store: folder of the runs, default see
+    `store_folder`. callback, progress, device: see `train`.
 
     Raises SinGANError for unfit input, a damaged run, or a place that cannot be written.
     """
+    training_images(image, config, torch.device("cpu"))  # what cannot be trained leaves nothing behind
     folder = run_folder(image, config, store)
     if not retrain:
         shipped = _shipped(folder.name)
@@ -57,9 +58,10 @@ def load_or_train(
     with _only_one(folder, progress):
         if not retrain and os.path.exists(folder / MODEL):  # by the process that was waited for
             return load_run(folder, device)
+        _clear_up(folder, retrain)
         save_image(image, folder / "image.png")
         settings = {"config": config.to_dict(), "image_size": list(image.shape[-2:]), "format": FORMAT_VERSION}
-        write_text(folder / "run.json", json.dumps(settings, indent=2) + "\n")
+        write_text(folder / "run.json", json.dumps(settings | {"retrain": retrain}, indent=2) + "\n")
         model = train(
             image, config, checkpoint=folder / CHECKPOINT, callback=callback, progress=progress, device=device
         )
@@ -74,7 +76,7 @@ def run_key(image: Tensor, config: TrainConfig) -> str:
 
     Only settings that differ from the defaults count, so that a new field does not turn old runs into strangers.
     """
-    check_image(image)
+    image = check_image(image).detach()
     digest = hashlib.sha256(f"{FORMAT_VERSION} {tuple(image.shape)}".encode())
     digest.update(json.dumps(config.changes(), sort_keys=True).encode())
     digest.update(image.cpu().contiguous().numpy())
@@ -84,7 +86,7 @@ def run_key(image: Tensor, config: TrainConfig) -> str:
 def store_folder() -> Path:
     """Where runs are kept: SINGAN_RUNS, else `runs` in the checkout, else ~/.cache/singan_core/runs."""
     if chosen := os.environ.get("SINGAN_RUNS"):
-        return Path(chosen)
+        return Path(chosen).expanduser()
     checkout = Path(__file__).resolve().parents[1]
     in_checkout = (checkout / "pyproject.toml").exists()
     return checkout / "runs" if in_checkout else Path.home() / ".cache" / "singan_core" / "runs"
@@ -92,7 +94,7 @@ def store_folder() -> Path:
 
 def run_folder(image: Tensor, config: TrainConfig, store: str | Path | None = None) -> Path:
     """Where the run of this image and these settings is kept, whether it exists or not."""
-    return Path(store or store_folder()) / run_key(image, config)
+    return Path(store or store_folder()).expanduser() / run_key(image, config)
 
 
 def load_run(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:
@@ -116,6 +118,16 @@ def history_csv(model: SinGAN) -> str:
                 [index, iteration, *map(repr, row.tolist())] for iteration, row in enumerate(level.history)
             )
     return text.getvalue()
+
+
+def _clear_up(folder: Path, retrain: bool) -> None:
+    """Remove what a killed process left half written and, to train again, a checkpoint of the first training."""
+    for leftover in folder.glob(".*-*.*"):
+        leftover.unlink(missing_ok=True)
+    if retrain and os.path.exists(folder / CHECKPOINT):
+        begun = json.loads((folder / "run.json").read_text())
+        if not begun["retrain"]:
+            (folder / CHECKPOINT).unlink()
 
 
 def _shipped(key: str) -> Path | None:

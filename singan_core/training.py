@@ -23,11 +23,13 @@ from singan_core.progress import Callback, Reporter, deferred_interrupt
 from singan_core.pyramid import PyramidShape, build_pyramid, upsample
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train(
     image: Tensor,
     config: TrainConfig,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 20.0,
     callback: Callback | None = None,
     progress: bool = True,
@@ -43,6 +45,7 @@ def train(
     Raises SinGANError for pictures that do not fit the settings, for a training that diverges, and for a checkpoint
     that cannot be read, written, or belongs to another training.
     """
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     device = pick_device(device)
     shape, reals = training_images(image, config, device)
     rng = torch.Generator(device).manual_seed(config.seed)
@@ -72,6 +75,7 @@ def train(
                 if interrupted():
                     raise KeyboardInterrupt
             model.levels.append(trainer.finished())
+            reporter.report(trainer, level_done=True)
             if len(model.levels) == len(reals):
                 return model
             trainer = LevelTrainer(model, reals[len(model.levels)], rng)
@@ -79,8 +83,15 @@ def train(
 
 
 def training_images(image: Tensor, config: TrainConfig, device: torch.device) -> tuple[PyramidShape, list[Tensor]]:
-    """The pyramid that a training uses: its shape and the real image of every level."""
-    pyramid = build_pyramid(image, min_size=config.min_size, max_size=config.max_size, scale_factor=config.scale_factor)
+    """The pyramid that a training uses: its shape and the real image of every level. SinGANError if they do not fit."""
+    if not isinstance(config, TrainConfig):
+        raise SinGANError(f"config must be a TrainConfig, got {type(config).__name__}: TrainConfig.for_profile(...).")
+    pyramid = build_pyramid(
+        image.detach() if isinstance(image, Tensor) else image,
+        min_size=config.min_size,
+        max_size=config.max_size,
+        scale_factor=config.scale_factor,
+    )
     return pyramid.shape, [real.to(device, config.dtype) for real in pyramid.images]
 
 

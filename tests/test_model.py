@@ -206,3 +206,56 @@ def test_an_unknown_device_is_refused(model, tmp_path):
     model.save(tmp_path / "model.safetensors")
     with pytest.raises(SinGANError, match="no device"):
         SinGAN.load(tmp_path / "model.safetensors", "no-such-device")
+
+
+def test_a_float64_model_survives_saving_bit_by_bit(picture, tiny, tmp_path):
+    config = TrainConfig.from_dict(tiny.to_dict() | {"precision": "float64", "iterations": 1})
+    model = train(picture, config, progress=False, device="cpu")
+    model.save(tmp_path / "model.safetensors")
+    ours, theirs = pack(SinGAN.load(tmp_path / "model.safetensors", "cpu"))[0], pack(model)[0]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_an_unfinished_pyramid_draws_at_the_size_of_its_last_level(picture, tiny):
+    seen = []
+
+    def draw(progress):
+        if progress.iteration == progress.iterations:
+            model = progress.model
+            seen.append(len(model.levels))
+            assert model.size == model.shape.sizes[progress.level]
+            assert model.sample(1).shape[-2:] == model.size
+            assert model.sample(1, size=(20, 22)).shape[-2:] == (20, 22)
+            assert model.sample(1, factors=(2, 2)).shape[-2:] == (2 * model.size[0], 2 * model.size[1])
+
+    train(picture, tiny, callback=draw, progress=False, device="cpu")
+    assert sorted(set(seen)) == [1, 2, 3, 4]
+
+
+def test_drawing_before_any_level_is_trained_is_refused(model):
+    untrained = SinGAN(model.config, model.shape, model.z_star)
+    with pytest.raises(SinGANError, match="0 trained levels"):
+        untrained.sample(1)
+
+
+def test_a_checkpoint_is_not_taken_for_a_trained_pyramid(picture, tiny, tmp_path):
+    def stop(progress):
+        if progress.level == 2:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(picture, tiny, checkpoint=file, callback=stop, progress=False, device="cpu")
+    with pytest.raises(SinGANError, match="not finished"):
+        SinGAN.load(file, "cpu")
+
+
+def test_a_picture_too_large_to_draw_is_refused_before_memory_is_taken(model):
+    with pytest.raises(SinGANError, match="ask for less"):
+        model.sample(1, size=(8192, 8192))
+
+
+def test_large_pictures_go_one_by_one_and_are_the_same(model, monkeypatch):
+    together = model.sample(3, seed=2)
+    monkeypatch.setattr("singan_core.model.BATCH_PIXELS", 1)
+    torch.testing.assert_close(model.sample(3, seed=2), together, atol=ROUNDING, rtol=0)

@@ -185,7 +185,7 @@ def run_out_of_space(folder: Path) -> None:
 def test_a_file_system_that_takes_no_more_loses_nothing(processes, undisturbed, tmp_path):
     assert finish(start(processes, run_out_of_space, tmp_path)) == 7
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
-    assert iterations_done(tmp_path / "checkpoint.safetensors") >= (1, 1)
+    assert iterations_done(tmp_path / "checkpoint.safetensors") >= (0, CONFIG.iterations)
     assert finish(start(processes, train_to_end, tmp_path)) == 0
     assert_same_bits(tmp_path / "model.safetensors", undisturbed)
 
@@ -234,7 +234,7 @@ def test_a_truncated_checkpoint_is_one_clear_error_and_is_left_alone(processes, 
     checkpoint = tmp_path / "checkpoint.safetensors"
     content = checkpoint.read_bytes()[:-50]
     checkpoint.write_bytes(content)
-    with pytest.raises(SinGANError, match="Delete it"):
+    with pytest.raises(SinGANError, match="Delete the run's file"):
         train_with(tmp_path)
     assert checkpoint.read_bytes() == content
 

@@ -104,7 +104,7 @@ def test_a_damaged_run_is_one_clear_error_and_stays_as_it_is(trained, picture, t
     else:
         content = b"" if damage == "empty" else b"not a tensor file at all"
     file.write_bytes(content)
-    with pytest.raises(SinGANError, match="Delete it"):
+    with pytest.raises(SinGANError, match="Delete the run's file"):
         load_or_train(picture, tiny, store=store, callback=never, device="cpu")
     assert file.read_bytes() == content
 
@@ -180,3 +180,58 @@ def test_a_checkpoint_of_another_training_is_refused(picture, tiny, tmp_path):
         train(picture, other, checkpoint=file, progress=False, device="cpu")
     with pytest.raises(SinGANError, match="another training"):
         train(picture.flip(-1), tiny, checkpoint=file, progress=False, device="cpu")
+
+
+def test_a_picture_that_cannot_be_trained_leaves_no_run_behind(tiny, tmp_path):
+    for image in (torch.zeros(1, 3, 10, 10), torch.zeros(2, 3, 40, 40), torch.zeros(1, 3, 20, 2000)):
+        with pytest.raises(SinGANError):
+            load_or_train(image, tiny, store=tmp_path, progress=False, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_retraining_starts_anew_but_resumes_itself(picture, tiny, tmp_path):
+    levels = []
+
+    def stop_at(level):
+        def watch(progress):
+            levels.append(progress.level)
+            if progress.level == level:
+                raise KeyboardInterrupt
+
+        return watch
+
+    def ask(retrain, stop):
+        levels.clear()
+        with pytest.raises(KeyboardInterrupt):
+            load_or_train(
+                picture, tiny, store=tmp_path, retrain=retrain, callback=stop_at(stop), progress=False, device="cpu"
+            )
+
+    ask(retrain=False, stop=2)
+    ask(retrain=True, stop=1)
+    assert min(levels) == 0, "the first training's checkpoint must not be continued"
+    ask(retrain=True, stop=2)
+    assert min(levels) == 1, "its own must be"
+
+
+def test_files_half_written_by_a_killed_process_are_cleared_up(picture, tiny, tmp_path):
+    folder = run_folder(picture, tiny, tmp_path)
+    folder.mkdir()
+    (folder / ".checkpoint-abc.safetensors").write_bytes(b"half")
+    load_or_train(picture, tiny, store=tmp_path, progress=False, device="cpu")
+    assert not (folder / ".checkpoint-abc.safetensors").exists()
+
+
+def test_settings_that_are_none_are_refused(picture, tmp_path):
+    for config in ("smoke", {}, None):
+        with pytest.raises(SinGANError, match="TrainConfig"):
+            load_or_train(picture, config, store=tmp_path)
+
+
+def test_it_trains_inside_inference_mode_and_on_images_with_gradients(picture, tiny, tmp_path):
+    with torch.inference_mode():
+        model = load_or_train(picture.clone().requires_grad_(False), tiny, store=tmp_path, progress=False, device="cpu")
+    again = load_or_train(
+        picture.clone().requires_grad_(), tiny, store=tmp_path / "other", progress=False, device="cpu"
+    )
+    assert torch.equal(model.sample(1), again.sample(1))

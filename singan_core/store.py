@@ -124,10 +124,15 @@ def _clear_up(folder: Path, retrain: bool) -> None:
     """Remove what a killed process left half written and, to train again, a checkpoint of the first training."""
     for leftover in folder.glob(".*-*.*"):
         leftover.unlink(missing_ok=True)
-    if retrain and os.path.exists(folder / CHECKPOINT):
-        begun = json.loads((folder / "run.json").read_text())
-        if not begun["retrain"]:
-            (folder / CHECKPOINT).unlink()
+    if retrain and not _begun_as_retraining(folder):
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _begun_as_retraining(folder: Path) -> bool:
+    try:
+        return json.loads((folder / "run.json").read_text())["retrain"] is True
+    except (OSError, ValueError, KeyError, TypeError):  # no run yet, or a file that somebody has edited
+        return False
 
 
 def _shipped(key: str) -> Path | None:

@@ -1,13 +1,14 @@
 """Settings for every test: hypothesis without deadlines, and no influence from or on the user's files."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from hypothesis import settings
 
-from singan_core import SinGAN, TrainConfig, train
+from singan_core import Progress, SinGAN, TrainConfig, train
+from singan_core.progress import Callback
 
 # A deadline in milliseconds fails on a busy machine, not on a wrong result. Continuous integration tries the same
 # examples every time, so that a red run belongs to the change under test; elsewhere each run tries new ones.
@@ -43,3 +44,19 @@ def tiny() -> TrainConfig:
 def model(picture: torch.Tensor, tiny: TrainConfig) -> SinGAN:
     """A trained pyramid of `picture`; tests must not change it."""
     return train(picture, tiny, progress=False, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def stop_at() -> Callable[..., Callback]:
+    """stop_at(level, seen): a callback that interrupts a training at `level` and notes the levels it saw in `seen`."""
+
+    def at(level: int, seen: list[int] | None = None) -> Callback:
+        def stop(progress: Progress) -> None:
+            if seen is not None:
+                seen.append(progress.level)
+            if progress.level == level:
+                raise KeyboardInterrupt
+
+        return stop
+
+    return at

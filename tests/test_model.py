@@ -238,14 +238,10 @@ def test_drawing_before_any_level_is_trained_is_refused(model):
         untrained.sample(1)
 
 
-def test_a_checkpoint_is_not_taken_for_a_trained_pyramid(picture, tiny, tmp_path):
-    def stop(progress):
-        if progress.level == 2:
-            raise KeyboardInterrupt
-
+def test_a_checkpoint_is_not_taken_for_a_trained_pyramid(picture, tiny, tmp_path, stop_at):
     file = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train(picture, tiny, checkpoint=file, callback=stop, progress=False, device="cpu")
+        train(picture, tiny, checkpoint=file, callback=stop_at(2), progress=False, device="cpu")
     with pytest.raises(SinGANError, match="not finished"):
         SinGAN.load(file, "cpu")
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singan_core import SinGANError, TrainConfig, load_or_train, load_run
+from singan_core import SinGANError, TrainConfig, load_or_train, load_run, train
 from singan_core.model import HISTORY_COLUMNS, pack
 from singan_core.store import run_folder, run_key, store_folder
 
@@ -117,18 +117,11 @@ def test_a_folder_without_a_run_and_an_unfinished_one_are_told_apart(tmp_path):
         load_run(tmp_path)
 
 
-def test_an_interrupted_run_goes_on_where_it_was(trained, picture, tiny, tmp_path):
+def test_an_interrupted_run_goes_on_where_it_was(trained, picture, tiny, tmp_path, stop_at):
     model, _, _ = trained
-    seen = []
-
-    def stop_at_level_two(progress):
-        seen.append(progress.level)
-        if progress.level == 2:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        load_or_train(picture, tiny, store=tmp_path / "b", callback=stop_at_level_two, progress=False, device="cpu")
-    seen.clear()
+        load_or_train(picture, tiny, store=tmp_path / "b", callback=stop_at(2), progress=False, device="cpu")
+    seen = []
     resumed = load_or_train(
         picture, tiny, store=tmp_path / "b", callback=lambda p: seen.append(p.level), progress=False, device="cpu"
     )
@@ -165,16 +158,10 @@ def test_a_store_that_cannot_be_written_names_the_variable_to_set(picture, tiny,
         load_or_train(picture, tiny, store=tmp_path / "occupied", progress=False, device="cpu")
 
 
-def test_a_checkpoint_of_another_training_is_refused(picture, tiny, tmp_path):
-    from singan_core import train
-
-    def stop(progress):
-        if progress.level == 1:
-            raise KeyboardInterrupt
-
+def test_a_checkpoint_of_another_training_is_refused(picture, tiny, tmp_path, stop_at):
     file = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train(picture, tiny, checkpoint=file, callback=stop, progress=False, device="cpu")
+        train(picture, tiny, checkpoint=file, callback=stop_at(1), progress=False, device="cpu")
     other = TrainConfig.from_dict(tiny.to_dict() | {"alpha": 3.0})
     with pytest.raises(SinGANError, match="another training"):
         train(picture, other, checkpoint=file, progress=False, device="cpu")
@@ -189,29 +176,21 @@ def test_a_picture_that_cannot_be_trained_leaves_no_run_behind(tiny, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_retraining_starts_anew_but_resumes_itself(picture, tiny, tmp_path):
-    levels = []
-
-    def stop_at(level):
-        def watch(progress):
-            levels.append(progress.level)
-            if progress.level == level:
-                raise KeyboardInterrupt
-
-        return watch
-
-    def ask(retrain, stop):
-        levels.clear()
+def test_retraining_starts_anew_but_resumes_itself(picture, tiny, tmp_path, stop_at):
+    def first_level(retrain, stop):
+        levels = []
+        callback = stop_at(stop, levels)
         with pytest.raises(KeyboardInterrupt):
             load_or_train(
-                picture, tiny, store=tmp_path, retrain=retrain, callback=stop_at(stop), progress=False, device="cpu"
+                picture, tiny, store=tmp_path, retrain=retrain, callback=callback, progress=False, device="cpu"
             )
+        return min(levels)
 
-    ask(retrain=False, stop=2)
-    ask(retrain=True, stop=1)
-    assert min(levels) == 0, "the first training's checkpoint must not be continued"
-    ask(retrain=True, stop=2)
-    assert min(levels) == 1, "its own must be"
+    first_level(retrain=False, stop=2)
+    assert first_level(retrain=True, stop=1) == 0, "the first training's checkpoint must not be continued"
+    assert first_level(retrain=True, stop=2) == 1, "its own must be"
+    (run_folder(picture, tiny, tmp_path) / "run.json").write_text("edited by hand")
+    assert first_level(retrain=True, stop=1) == 0, "what cannot be told is not continued"
 
 
 def test_files_half_written_by_a_killed_process_are_cleared_up(picture, tiny, tmp_path):

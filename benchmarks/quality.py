@@ -7,44 +7,20 @@ benchmarks/results/quality-<profile>.{md,json}, beside one sheet of samples per 
 its reconstruction first, then samples. Time is that of the training on an otherwise idle machine, or it means nothing.
 """
 
-import argparse
-import json
-import platform
-import subprocess
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
+from benchmarks import common
 from singan_core import SinGAN, TrainConfig, load_or_train, sample_image, save_image
 from singan_core.features import RandomFilterBank
-from singan_core.files import write_text
 from singan_core.metrics import diversity, psnr, single_image_frechet, sliced_wasserstein
 from singan_core.training import training_images
 
-RESULTS = Path(__file__).parent / "results"
+IMAGES = ["mountains", "peaks", "pagoda", "drawn_pebbles"]
 SAMPLES = 20
-
-
-def machine() -> dict[str, object]:
-    """What the numbers were measured on."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent)
-    cuda = torch.cuda.is_available()
-    return {
-        "device": torch.cuda.get_device_name() if cuda else _processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip() or "unknown",
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+QUICK = {"profile": "smoke", "images": ["mountains"]}
 
 
 def measure(model: SinGAN, real: torch.Tensor) -> dict[str, object]:
@@ -52,7 +28,7 @@ def measure(model: SinGAN, real: torch.Tensor) -> dict[str, object]:
     samples = model.sample(SAMPLES, seed=1)
     frechet = single_image_frechet(samples, real, RandomFilterBank())
     return {
-        "seconds": round(model.seconds, 1),
+        "seconds": model.seconds,
         "size": list(model.size),
         "levels": len(model.levels),
         "sliced_wasserstein": sliced_wasserstein(samples, real),
@@ -61,6 +37,11 @@ def measure(model: SinGAN, real: torch.Tensor) -> dict[str, object]:
         "diversity": diversity(samples, real),
         "reconstruction_psnr": psnr(model.reconstruct(), real),
     }
+
+
+def finest_image(model: SinGAN, image: torch.Tensor) -> torch.Tensor:
+    """The photograph (1, 3, H, W) at the trained size, float32, on the model's device."""
+    return training_images(image, model.config, model.device)[1][-1].float()
 
 
 def sheet(model: SinGAN, real: torch.Tensor) -> torch.Tensor:
@@ -91,28 +72,26 @@ def table(results: dict[str, dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = common.options(__doc__)
     parser.add_argument("--profile", default="laptop")
-    parser.add_argument("--images", nargs="+", default=["mountains", "peaks", "pagoda", "drawn_pebbles"])
+    parser.add_argument("--images", nargs="+", default=IMAGES)
     parser.add_argument("--retrain", action="store_true", help="train again, to measure the time anew")
-    arguments = parser.parse_args()
+    arguments = common.parsed(parser, argv, QUICK)
 
     config = TrainConfig.for_profile(arguments.profile)
+    where = common.machine(arguments.device)
     results = {}
     for name in arguments.images:
         image = sample_image(name)
-        model = load_or_train(image, config, retrain=arguments.retrain)
-        real = training_images(image, config, model.device)[1][-1].float()
+        model = load_or_train(image, config, retrain=arguments.retrain, device=arguments.device)
+        real = finest_image(model, image)
         results[name] = measure(model, real)
-        save_image(sheet(model, real), RESULTS / f"quality-{arguments.profile}-{name}.png")
+        save_image(sheet(model, real), arguments.results / f"quality-{arguments.profile}-{name}.png")
 
-    document = {"profile": arguments.profile, "config": config.to_dict(), "machine": machine(), "results": results}
-    write_text(RESULTS / f"quality-{arguments.profile}.json", json.dumps(document, indent=2) + "\n")
-    where = ", ".join(f"{key} {value}" for key, value in document["machine"].items())
-    text = f"# Quality at profile {arguments.profile}\n\n{table(results)}\n\nMeasured on: {where}.\n"
-    write_text(RESULTS / f"quality-{arguments.profile}.md", text)
-    print(text)
+    document = {"profile": arguments.profile, "config": config.to_dict(), "machine": where, "results": results}
+    text = f"# Quality at profile {arguments.profile}\n\n{table(results)}\n\n{common.described(where)}"
+    common.write(arguments.results, f"quality-{arguments.profile}", document, text)
 
 
 if __name__ == "__main__":

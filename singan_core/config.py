@@ -60,8 +60,12 @@ class TrainConfig:
     decay_at: float = 0.8
     """Share of a level's iterations after which the learning rate is divided by ten."""
 
+    crop: int = 0
+    """Levels of more than crop * crop pixels are trained on random windows with that many; 0: all on whole images."""
+
     precision: str = "float32"
-    """Floating-point type of the training, float32 or float64 (to compare implementations beyond rounding)."""
+    """float32; mixed: convolutions in bfloat16 where the device is fast at it (`fast_bfloat16`), all else in float32;
+    float64, to compare implementations beyond rounding."""
     seed: int = 0
     """Seed of everything random in the training."""
 
@@ -76,6 +80,11 @@ class TrainConfig:
             raise SinGANError(
                 f"min_size={self.min_size} is below the receptive field of {self.layers} layers, "
                 f"{2 * self.layers + 1} px: raise min_size or use fewer layers."
+            )
+        if 0 < self.crop < 4 * (2 * self.layers + 1):
+            raise SinGANError(
+                f"crop={self.crop} leaves windows of few patches: it must be at least four receptive fields of "
+                f"{self.layers} layers, {4 * (2 * self.layers + 1)} px, or 0."
             )
 
     @classmethod
@@ -107,7 +116,7 @@ class TrainConfig:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The training's floating-point type."""
+        """Floating-point type of weights and images."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
     def kernels_at(self, level: int) -> int:
@@ -134,11 +143,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "generator_steps": (1, 100),
     "learning_rate": (1e-8, 1.0),
     "decay_at": (0.0, 1.0),
+    "crop": (0, 2**14),
     "seed": (0, 2**32 - 1),
 }
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {"precision": ("float32", "float64")}
+_CHOICES: dict[str, tuple[str, ...]] = {"precision": ("float32", "mixed", "float64")}
 
 
 def _checked(name: str, kind: type, value: Any) -> Any:
@@ -170,7 +180,8 @@ PROFILES: dict[str, dict[str, Any]] = {
         "generator_steps": 1,
     },
     # minutes on two cores. Many light iterations beat few heavy ones here: on `mountains` 1000 of 1 + 1 steps with a
-    # penalty every fourth step end at half the distance of 600, for 1.7 times the time
+    # penalty every fourth step end at half the distance of 600, for 1.7 times the time. Mixed precision costs nothing:
+    # distances, diversity and reconstruction of both precisions agree to a few percent (docs/fidelity.md)
     "laptop": {
         "max_size": 128,
         "double_kernels_every": 0,
@@ -178,6 +189,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "discriminator_steps": 1,
         "generator_steps": 1,
         "penalty_every": 4,
+        "precision": "mixed",
     },
     # the authors' settings
     "paper": {},

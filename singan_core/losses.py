@@ -5,14 +5,17 @@ from torch import Tensor, nn
 
 
 def critic_score(discriminator: nn.Module, image: Tensor) -> Tensor:
-    """Mean patch score of (N, 3, H, W): the critic's verdict on an image, a scalar; higher means more real."""
-    return discriminator(image).mean()
+    """Mean patch score of (N, 3, H, W): the critic's verdict on an image, a scalar; higher means more real.
+
+    The mean is taken in the image's floating-point type, whatever the discriminator computes in.
+    """
+    return discriminator(image).mean(dtype=image.dtype)
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """How far the critic's slope is from 1, between a real and a fake image (Gulrajani et al. 2017); a scalar.
 
-    real, fake: (1, 3, H, W) without graph. mix: scalar tensor in [0, 1], where between the two the slope is taken.
+    real, fake: (N, 3, H, W) without graph. mix: scalar tensor in [0, 1], where between the two the slope is taken.
     As in the authors' code the norm is taken per pixel over the channels, then (norm - 1)^2 is averaged: on purpose,
     every pixel's slope is held near 1, not that of the image as one vector.
     """

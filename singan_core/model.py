@@ -3,6 +3,7 @@
 The applications (editing, harmonization, painting, ...) are thin functions over `SinGAN.inject`.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, write_tensors
 from singan_core.images import check_image
-from singan_core.networks import Discriminator, Generator, pad
+from singan_core.networks import Discriminator, Generator, folded, pad
 from singan_core.pyramid import PyramidShape, Size, resize, upsample
 
 FORMAT_VERSION = 1
@@ -36,8 +37,11 @@ SAMPLE_BATCH = 8
 BATCH_PIXELS = 2**19
 """Pixels that go through the generators together: larger pictures go one by one, for their memory's sake."""
 
-MAX_SIDE, MAX_PIXELS = 2**13, 2**24
-"""Largest picture that is drawn: a hidden layer of 32 kernels on 2**24 pixels takes 2 GB."""
+TILE = 2**9
+"""Side in pixels of the tiles in which large pictures are drawn: a hidden layer of 128 kernels takes 128 MB each."""
+
+MAX_SIDE, MAX_PIXELS = 2**13, 2**25
+"""Largest picture that is drawn: images of 2**25 pixels take 0.4 GB each, a few of which are needed at a time."""
 
 
 @dataclass
@@ -155,19 +159,29 @@ class SinGAN:
 
     # -- how pictures are made
 
+    def folded(self, dtype: torch.dtype | None = None) -> list[Generator]:
+        """The finished generators for `generate`, faster to draw from (see networks.folded); dtype: to compute in."""
+        return [folded(level.generator, dtype or self.config.dtype) for level in self.levels]
+
     def generate(
-        self, noise: NoiseSource, shape: PyramidShape, start: int, stop: int, previous: Tensor | None = None
+        self,
+        generators: list[Generator],
+        noise: NoiseSource,
+        shape: PyramidShape,
+        start: int,
+        stop: int,
+        previous: Tensor | None = None,
     ) -> Tensor:
         """The image of level `stop`, (n, 3, h, w), not clamped, from levels start to stop (equations 1 to 3).
 
-        previous: the image of level start - 1, (n or 1, 3, any size); None at level 0, which starts from zeros.
-        Training draws from the finished levels through this, sampling from all of them.
+        generators: as from `folded`. previous: the image of level start - 1, (n or 1, 3, any size); None at level 0,
+        which starts from zeros. Training draws from the finished levels through this, sampling from all of them.
         """
         for index in range(start, stop + 1):
             level, size = self.levels[index], shape.sizes[index]
             z = pad_noise(noise(index, noise_shape(index, size, self.config)), self.config)
             before = z.new_zeros(1, 3, *size) if previous is None else upsample(previous, size, shape.factor)
-            previous = level.generator(level.amplitude * z, pad(before, self.config.layers))
+            previous = draw_tiled(generators[index], level.amplitude * z, pad(before, self.config.layers), TILE)
         return previous
 
     def reconstruction_noise(self, level: int, shape: tuple[int, ...]) -> Tensor:
@@ -181,12 +195,13 @@ class SinGAN:
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
         noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]
         with torch.inference_mode():
-            images = [self.generate(noise, shape, start, last, previous) for noise in noises]
+            generators = self.folded()
+            images = [self.generate(generators, noise, shape, start, last, previous) for noise in noises]
         return _as_image(torch.cat(images))
 
     def _reconstruct_to(self, last: int) -> Tensor:
         with torch.inference_mode():
-            image = self.generate(self.reconstruction_noise, self.shape, 0, last)
+            image = self.generate(self.folded(), self.reconstruction_noise, self.shape, 0, last)
         return _as_image(image)
 
     # -- checks
@@ -244,6 +259,23 @@ def _as_image(generated: Tensor) -> Tensor:
 
 def _is_pair(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, (tuple, list, torch.Size)) and len(value) == 2 and all(isinstance(v, kinds) for v in value)
+
+
+def draw_tiled(generator: Generator, noise: Tensor, previous: Tensor, side: int) -> Tensor:
+    """What the generator gives, computed in tiles of side * side pixels: the same pixels in little memory.
+
+    Each tile is drawn from all of the input that its pixels depend on, so there are no seams. Only for finished levels:
+    the batch statistics of one in training are those of all pixels.
+    """
+    margin = 2 * generator.margin
+    height, width = previous.shape[-2] - margin, previous.shape[-1] - margin
+    if height * width <= side**2:
+        return generator(noise, previous)
+    image = previous.new_empty(max(len(noise), len(previous)), 3, height, width)
+    for top, left in itertools.product(range(0, height, side), range(0, width, side)):
+        tile = (..., slice(top, top + side + margin), slice(left, left + side + margin))
+        image[..., top : top + side, left : left + side] = generator(noise[tile], previous[tile])
+    return image
 
 
 def noise_shape(level: int, size: Size, config: TrainConfig) -> tuple[int, int, int, int]:

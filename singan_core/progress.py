@@ -1,6 +1,7 @@
 """What a training tells on its way: a progress bar, reports to a callback, and a Ctrl-C that loses nothing."""
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -103,9 +104,11 @@ def iteration_costs(config: TrainConfig, shape: PyramidShape) -> list[float]:
 
     In units of one forward pass of one network; forward and backward count as three, the penalty's double backward as
     nine. PASS_OVERHEAD stands for what a pass costs besides its arithmetic, so that small levels are not taken as free.
+    With windows no level counts for more than their pixels.
     """
+    most = config.crop**2 or math.inf
     forward = [
-        h * w * config.kernels_at(level) ** 2 + PASS_OVERHEAD * config.layers
+        min(h * w, most) * config.kernels_at(level) ** 2 + PASS_OVERHEAD * config.layers
         for level, (h, w) in enumerate(shape.sizes)
     ]
     own = config.discriminator_steps * (7 + 9 / config.penalty_every)

@@ -118,9 +118,13 @@ def upsample(image: Tensor, size: Size, factor: float) -> Tensor:
     At the sizes of the training pyramid the ratio is exactly 1 / factor. For other sample sizes rounding can leave a
     level larger than that; then the image is stretched to fit, instead of inventing a border.
     """
-    reached = [ceil(side / factor) for side in image.shape[-2:]]
-    fits = reached[0] >= size[0] and reached[1] >= size[1]
-    return resize(image, size, 1 / factor if fits else None)
+    return resize(image, size, upsample_ratio(image.shape[-2:], size, factor))
+
+
+def upsample_ratio(size: Size, finer: Size, factor: float) -> float | None:
+    """The ratio by which `upsample` goes from one (height, width) to a finer one; None where it stretches to fit."""
+    fits = all(ceil(side / factor) >= wanted for side, wanted in zip(size, finer, strict=True))
+    return 1 / factor if fits else None
 
 
 @lru_cache(maxsize=128)

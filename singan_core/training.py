@@ -6,6 +6,7 @@ tells on its way is in `progress`; where runs are kept and found again is the bu
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shap
 from singan_core.networks import Discriminator, Generator, initialise, pad, trained_parameters
 from singan_core.progress import Callback, Reporter, deferred_interrupt
 from singan_core.pyramid import PyramidShape, build_pyramid, upsample
+from singan_core.views import make_view
 
 
 @torch.inference_mode(False)
@@ -100,16 +102,16 @@ class LevelTrainer:
 
     Order of random draws, which the plain reference implementation in the tests shares: z*, once; per level the fresh
     weights of G, then of D; per iteration the level's noise; per discriminator step the noise of the finished levels
-    from 0 up, then the mixing coefficient of the gradient penalty.
+    from 0 up, then the mixing coefficient of the gradient penalty. Windows (see `views`) are placed first in each
+    iteration.
     """
 
     def __init__(self, model: SinGAN, real: Tensor, rng: torch.Generator):
-        self.model, self.real, self.rng = model, real, rng
+        self.model, self.real, self.rng = model, real.contiguous(memory_format=torch.channels_last), rng
         self.config = config = model.config
         self.index = len(model.levels)
         self.iteration = 0
         self.critic_steps = 0
-        size = real.shape[-2:]
 
         kernels = config.kernels_at(self.index)
         self.generator = Generator(kernels, config.layers, config.residual).to(real)
@@ -121,44 +123,68 @@ class LevelTrainer:
         else:
             initialise(self.generator, rng)
             initialise(self.discriminator, rng)
+        for network in (self.generator, self.discriminator):  # only now: weights are drawn in the order of memory
+            network.to(memory_format=torch.channels_last)
         self.optimizer_g, self.optimizer_d = (
-            torch.optim.Adam(trained_parameters(network), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
+            torch.optim.Adam(
+                trained_parameters(network),
+                lr=torch.tensor(config.learning_rate, device=real.device) if real.is_cuda else config.learning_rate,
+                betas=(0.5, 0.999),
+                fused=True,
+                capturable=real.is_cuda,
+            )
             for network in (self.generator, self.discriminator)
         )
 
+        self.view = make_view(model, rng)
         self.amplitude, reconstruction = 1.0, torch.zeros_like(real)
         if self.index:
-            reconstruction = self._from_below(model.reconstruction_noise)
+            reconstruction = self._reconstruction_from_below()
             self.amplitude = config.noise_amplitude * F.mse_loss(reconstruction, real).sqrt().item()
         self.reconstruction_below = pad(reconstruction, config.layers)
-        z_star = pad_noise(model.reconstruction_noise(self.index, noise_shape(self.index, size, config)), config)
+        shape = noise_shape(self.index, real.shape[-2:], config)
+        z_star = pad_noise(model.reconstruction_noise(self.index, shape), config)
         self.reconstruction_noise = self.amplitude * z_star
         self.penalty = real.new_zeros(())
+        self.losses = real.new_zeros(len(HISTORY_COLUMNS))
         self.history = torch.zeros(config.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
+        self.run = GraphedIterations(self.iterate, rng) if real.is_cuda else self.iterate
 
     def step(self) -> None:
-        """One iteration: discriminator_steps of D, then generator_steps of G. Nothing here waits for the device."""
+        """One iteration, with its learning rate and its place in the history. Nothing here waits for the device."""
         config = self.config
-        rate = config.learning_rate * (0.1 if self.iteration >= config.decay_at * config.iterations else 1.0)
-        for optimizer in (self.optimizer_g, self.optimizer_d):
-            optimizer.param_groups[0]["lr"] = rate
-
-        noise = self.amplitude * self._noise(self.index, noise_shape(self.index, self.real.shape[-2:], config))
-        noise = pad_noise(noise, config)
-        for _ in range(config.discriminator_steps):
-            previous = self._previous()
-            with torch.no_grad():
-                fake = self.generator(noise, previous)
-            critic_real, critic_fake = self._discriminator_step(fake)
-        for _ in range(config.generator_steps):  # the last noise and previous image are kept, as the authors do
-            generator_fake, reconstruction = self._generator_step(noise, previous)
-
-        losses = (critic_real, critic_fake, self.penalty, generator_fake, reconstruction)
-        self.history[self.iteration] = torch.stack([loss.detach() for loss in losses])
+        self._set_learning_rate(
+            config.learning_rate * (0.1 if self.iteration >= config.decay_at * config.iterations else 1.0)
+        )
+        first = self.critic_steps
+        due = tuple((first + step) % config.penalty_every == 0 for step in range(config.discriminator_steps))
+        self.run(due)
+        self.critic_steps += config.discriminator_steps
+        self.history[self.iteration] = self.losses
         self.iteration += 1
+
+    def iterate(self, penalty_due: tuple[bool, ...]) -> None:
+        """One iteration of the paper: a discriminator step for each of penalty_due, then generator_steps of G."""
+        self.view.move()
+        margin = self.config.layers
+        real = self.view.cut(self.real)
+        noise = self.amplitude * self.view.noise()
+        for due in penalty_due:
+            previous = self.view.previous()
+            with torch.no_grad(), self._autocast():
+                fake = self.generator(noise, previous)
+            critic_real, critic_fake = self._discriminator_step(real, fake, due)
+        rebuilt_from = [self.view.cut(part, margin) for part in (self.reconstruction_noise, self.reconstruction_below)]
+        for _ in range(self.config.generator_steps):  # the last noise and previous image are kept, as the authors do
+            generator_fake, reconstruction = self._generator_step(real, noise, previous, rebuilt_from)
+        self.losses.copy_(
+            torch.stack([critic_real, critic_fake, self.penalty, generator_fake, reconstruction]).detach()
+        )
 
     def finished(self) -> Level:
         """The trained level, ready to be drawn from."""
+        rebuilt_from = [self.reconstruction_noise + self.reconstruction_below] if self.config.alpha else []
+        self.view.settle(self.generator, self.amplitude, rebuilt_from)
         level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy())
         finish(level, self.real)
         return level
@@ -172,57 +198,98 @@ class LevelTrainer:
                 f"Lower learning_rate (now {self.config.learning_rate:g}) or raise penalty_weight."
             )
 
-    def _discriminator_step(self, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def _discriminator_step(self, real: Tensor, fake: Tensor, penalty_due: bool) -> tuple[Tensor, Tensor]:
         """Minimise -D(x) + D(G(z)) + weight * penalty; fake comes without graph. Gives D(x) and D(G(z))."""
-        critic_real = critic_score(self.discriminator, self.real)
-        critic_fake = critic_score(self.discriminator, fake)
-        loss = critic_fake - critic_real
-        if self.critic_steps % self.config.penalty_every == 0:
-            mix = torch.rand((), generator=self.rng, device=self.real.device, dtype=self.real.dtype)
-            penalty = gradient_penalty(self.discriminator, self.real, fake, mix)
-            loss = loss + self.config.penalty_weight * self.config.penalty_every * penalty
-            self.penalty = penalty.detach()
-        self.critic_steps += 1
+        with self._autocast():
+            critic_real = critic_score(self.discriminator, real)
+            critic_fake = critic_score(self.discriminator, fake)
+            loss = critic_fake - critic_real
+            if penalty_due:
+                mix = torch.rand((), generator=self.rng, device=real.device, dtype=real.dtype)
+                penalty = gradient_penalty(self.discriminator, real, fake, mix)
+                loss = loss + self.config.penalty_weight * self.config.penalty_every * penalty
+                self.penalty.copy_(penalty.detach())
         self.optimizer_d.zero_grad()
         loss.backward()
         self.optimizer_d.step()
         return critic_real, critic_fake
 
-    def _generator_step(self, noise: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+    def _generator_step(
+        self, real: Tensor, noise: Tensor, previous: Tensor, rebuilt_from: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Minimise -D(G(z)) + alpha * MSE(G(z*), x) (equations 4 and 5). Gives D(G(z)) and the MSE.
 
         The fake is computed anew in each step: the authors' loop reuses one graph over changed weights, which newer
         versions of PyTorch rightly refuse.
         """
-        fake = self.generator(noise, previous)
-        generator_fake = critic_score(self.discriminator, fake)
-        loss, reconstruction = -generator_fake, torch.zeros_like(generator_fake)
-        if self.config.alpha:
-            rebuilt = self.generator(self.reconstruction_noise, self.reconstruction_below)
-            reconstruction = F.mse_loss(rebuilt, self.real)
-            loss = loss + self.config.alpha * reconstruction
+        with self._autocast():
+            generator_fake = critic_score(self.discriminator, self.generator(noise, previous))
+            loss, reconstruction = -generator_fake, torch.zeros_like(generator_fake)
+            if self.config.alpha:
+                reconstruction = F.mse_loss(self.generator(*rebuilt_from), real)
+                loss = loss + self.config.alpha * reconstruction
         self.optimizer_g.zero_grad()
-        loss.backward(
-            inputs=trained_parameters(self.generator)
-        )  # leaves D without weight gradients: a fifth of the time
+        # naming the inputs leaves D without weight gradients: a fifth of the time
+        loss.backward(inputs=trained_parameters(self.generator))
         self.optimizer_g.step()
         return generator_fake, reconstruction
 
-    def _noise(self, level: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(shape, generator=self.rng, device=self.real.device, dtype=self.real.dtype)
+    def _autocast(self) -> torch.autocast:
+        """Convolutions in bfloat16 where that is the computing type. One for each step: it keeps copies of weights."""
+        return torch.autocast(self.real.device.type, torch.bfloat16, enabled=self.view.dtype == torch.bfloat16)
 
-    def _from_below(self, noise: Callable[[int, tuple[int, ...]], Tensor]) -> Tensor:
-        """An image of the finished levels, brought to this level's size."""
-        shape = self.model.shape
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in (*self.optimizer_g.param_groups, *self.optimizer_d.param_groups):
+            if isinstance(group["lr"], Tensor):  # as a recorded graph reads it
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _reconstruction_from_below(self) -> Tensor:
+        """The reconstruction of the finished levels, brought to this level's size."""
+        model, shape = self.model, self.model.shape
         with torch.no_grad():
-            image = self.model.generate(noise, shape, 0, self.index - 1)
+            image = model.generate(model.folded(), model.reconstruction_noise, shape, 0, self.index - 1)
             return upsample(image, shape.sizes[self.index], shape.factor)
 
-    def _previous(self) -> Tensor:
-        """A new random image from below, padded; zeros at level 0."""
-        if self.index == 0:
-            return self.reconstruction_below
-        return pad(self._from_below(self._noise), self.config.layers)
+
+class GraphedIterations:
+    """Iterations on CUDA as graphs: the first of a kind run as usual, one is recorded, and the others are replayed.
+
+    At SinGAN's sizes a GPU computes faster than Python can ask it to; a replay asks once for the whole iteration.
+    """
+
+    ORDINARY = 3  # libraries choose their kernels and Adam makes its state in the first iterations
+
+    def __init__(self, iterate: Callable[[tuple[bool, ...]], None], rng: torch.Generator):
+        self.iterate, self.rng = iterate, rng
+        self.graphs: dict[tuple[bool, ...], torch.cuda.CUDAGraph] = {}
+        self.seen: Counter[tuple[bool, ...]] = Counter()
+        self.stream = torch.cuda.Stream(rng.device)
+
+    def __call__(self, penalty_due: tuple[bool, ...]) -> None:
+        self.seen[penalty_due] += 1
+        if self.seen[penalty_due] <= self.ORDINARY:
+            self._run_ordinary(penalty_due)
+            return
+        if penalty_due not in self.graphs:
+            self.graphs[penalty_due] = self._record(penalty_due)
+        self.graphs[penalty_due].replay()
+
+    def _run_ordinary(self, penalty_due: tuple[bool, ...]) -> None:
+        """On a stream of its own, as recording wants it."""
+        current = torch.cuda.current_stream(self.rng.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            self.iterate(penalty_due)
+        current.wait_stream(self.stream)
+
+    def _record(self, penalty_due: tuple[bool, ...]) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.rng)
+        with torch.cuda.graph(graph, stream=self.stream):
+            self.iterate(penalty_due)
+        return graph
 
 
 # -- checkpoints: finished levels, the level in training, optimizers and random state, in one file
@@ -274,6 +341,10 @@ def load_checkpoint(
                 if key.startswith(f"trainer.adam_{name}."):
                     number, field = key.split(".")[2:]
                     state.setdefault(int(number), {})[field] = value
+            for number, parameter in enumerate(trained_parameters(network)):
+                for field in ("exp_avg", "exp_avg_sq"):  # in the parameter's order in memory
+                    if number in state:
+                        state[number][field] = torch.empty_like(parameter).copy_(state[number][field])
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         rng.set_state(tensors["trainer.rng"])
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:

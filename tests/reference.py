@@ -121,14 +121,16 @@ def generate(net, noise, prev):
 def train_reference(
     reals, factor, *, kernels, double_kernels_every, max_kernels, iterations, decay_at,
     discriminator_steps, generator_steps, learning_rate, penalty_weight, alpha, noise_amplitude, seed,
+    on_iteration=None,
 ):  # fmt: skip
     """Train on the level images and factor of `make_pyramid`.
 
-    Returns (levels, z_star), with one dict per level: netG, netD, amplitude, real, losses.
+    Returns (levels, z_star), with one dict per level: netG, netD, amplitude, real, losses. on_iteration(level) is
+    called after each iteration.
     """
-    rng = torch.Generator().manual_seed(seed)
-    dtype = reals[0].dtype
-    z_star = torch.randn(1, 1, *reals[0].shape[2:], generator=rng, dtype=dtype)
+    rng = torch.Generator(reals[0].device).manual_seed(seed)
+    like = {"dtype": reals[0].dtype, "device": reals[0].device}
+    z_star = torch.randn(1, 1, *reals[0].shape[2:], generator=rng, **like)
     levels = []
 
     def draw_from_below(mode):
@@ -136,12 +138,10 @@ def train_reference(
         prev = torch.zeros_like(reals[0])
         for level, finished in enumerate(levels):
             if level == 0:
-                noise = z_star if mode == "rec" else torch.randn(z_star.shape, generator=rng, dtype=dtype)
+                noise = z_star if mode == "rec" else torch.randn(z_star.shape, generator=rng, **like)
                 noise = noise.expand(1, 3, -1, -1)
             else:
-                noise = (
-                    torch.randn(reals[level].shape, generator=rng, dtype=dtype) if mode == "rand" else 0 * reals[level]
-                )
+                noise = torch.randn(reals[level].shape, generator=rng, **like) if mode == "rand" else 0 * reals[level]
             prev = crop(prev, reals[level])
             fake = generate(finished["netG"], zero_pad(finished["amplitude"] * noise), zero_pad(prev))
             prev = crop(imresize(fake, 1 / factor), reals[level + 1])
@@ -149,7 +149,7 @@ def train_reference(
 
     for level, real in enumerate(reals):
         width = min(kernels * 2 ** (level // double_kernels_every), max_kernels)
-        net_g, net_d = network(width, 3).to(dtype), network(width, 1).to(dtype)
+        net_g, net_d = network(width, 3).to(real), network(width, 1).to(real)
         if levels and levels[-1]["width"] == width:
             net_g.load_state_dict(levels[-1]["netG"].state_dict())
             net_d.load_state_dict(levels[-1]["netD"].state_dict())
@@ -173,7 +173,7 @@ def train_reference(
         losses = []
         for _ in range(iterations):
             noise_shape = (1, 1, *real.shape[2:]) if level == 0 else real.shape
-            noise = amplitude * zero_pad(torch.randn(noise_shape, generator=rng, dtype=dtype))
+            noise = amplitude * zero_pad(torch.randn(noise_shape, generator=rng, **like))
 
             for _ in range(discriminator_steps):
                 prev = zero_pad(draw_from_below("rand")) if level else torch.zeros_like(rec_prev)
@@ -183,7 +183,7 @@ def train_reference(
                 fake = generate(net_g, noise, prev)
                 d_fake = net_d(fake.detach()).mean()
                 d_fake.backward()
-                mix = torch.rand((), generator=rng, dtype=dtype)
+                mix = torch.rand((), generator=rng, **like)
                 between = (mix * real + (1 - mix) * fake.detach()).requires_grad_()
                 (slope,) = torch.autograd.grad(net_d(between).sum(), between, create_graph=True)
                 penalty = ((slope.norm(2, dim=1) - 1) ** 2).mean()
@@ -201,6 +201,8 @@ def train_reference(
             schedule_g.step()
             schedule_d.step()
             losses.append([x.item() for x in (d_real, d_fake, penalty, g_fake, rec)])
+            if on_iteration is not None:
+                on_iteration(level)
 
         net_g.eval()
         net_d.eval()

@@ -149,6 +149,8 @@ def other_value(name: str, value: object) -> object:
         return not value
     if isinstance(value, str):
         return "float64" if name == "precision" else f"{value}2"
+    if name == "crop":
+        return 128
     return value + 1 if isinstance(value, int) else value / 2
 
 

@@ -83,6 +83,8 @@ def test_any_value_is_taken_as_a_number_in_range_or_refused_by_name(name, value)
         {"layers": 13},
         {"seed": -1},
         {"precision": "float16"},
+        {"crop": 43},
+        {"crop": 80, "layers": 10},
     ],
 )
 def test_absurd_settings_are_refused(settings):

@@ -1,13 +1,16 @@
 """What is drawn from a trained pyramid: samples, reconstruction, injections, and its file."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singan_core import SinGAN, SinGANError, TrainConfig, train
-from singan_core.model import noise_shape, pack, pad_noise
-from singan_core.networks import pad
+from singan_core.model import draw_tiled, noise_shape, pack, pad_noise
+from singan_core.networks import Generator, initialise, pad
 from singan_core.pyramid import resize, upsample
 
 ROUNDING = 1e-5  # float32 sums in another order, over four levels
@@ -255,3 +258,49 @@ def test_large_pictures_go_one_by_one_and_are_the_same(model, monkeypatch):
     together = model.sample(3, seed=2)
     monkeypatch.setattr("singan_core.model.BATCH_PIXELS", 1)
     torch.testing.assert_close(model.sample(3, seed=2), together, atol=ROUNDING, rtol=0)
+
+
+@given(height=st.integers(1, 70), width=st.integers(1, 70), side=st.integers(1, 80), batch=st.integers(1, 2))
+@settings(max_examples=30)
+def test_tiles_of_any_size_make_up_the_very_image(height, width, side, batch):
+    generator = Generator(3).eval().double()
+    initialise(generator, torch.Generator().manual_seed(0))
+    noise = torch.randn(batch, 1, height + 10, width + 10, dtype=torch.float64)
+    previous = torch.rand(1, 3, height + 10, width + 10, dtype=torch.float64)
+    with torch.no_grad():
+        whole, tiled = generator(noise, previous), draw_tiled(generator, noise, previous, max(side, height // 8))
+    torch.testing.assert_close(tiled, whole, atol=1e-12, rtol=0)
+
+
+def test_a_sample_drawn_in_tiles_is_the_sample_drawn_whole(model, monkeypatch):
+    size = (70, 110)
+    monkeypatch.setattr("singan_core.model.TILE", 2000)
+    whole = model.sample(1, seed=3, size=size)
+    monkeypatch.setattr("singan_core.model.TILE", 32)
+    torch.testing.assert_close(model.sample(1, seed=3, size=size), whole, atol=1e-5, rtol=0)
+
+
+def test_a_four_megapixel_sample_needs_less_than_four_gigabytes(tmp_path):
+    """Measured in a process of its own, on networks of 32 to 128 kernels, all memory of Python and PyTorch included."""
+    code = """
+import resource, torch
+from singan_core.model import Level, SinGAN, finish, noise_shape
+from singan_core.config import TrainConfig
+from singan_core.networks import Generator, initialise
+from singan_core.pyramid import pyramid_shape
+config = TrainConfig()
+shape = pyramid_shape((200, 250))
+rng = torch.Generator().manual_seed(0)
+model = SinGAN(config, shape, torch.randn(noise_shape(0, shape.sizes[0], config), generator=rng))
+for index in range(len(shape)):
+    generator = Generator(config.kernels_at(index))
+    initialise(generator, rng)
+    model.levels.append(Level(generator, None, 0.1))
+    finish(model.levels[-1], model.z_star)
+picture = model.sample(1, size=(1792, 2240), start_scale=len(shape) - 3)
+assert picture.shape == (1, 3, 1792, 2240) and picture.isfinite().all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 4e9

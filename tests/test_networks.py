@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from singan_core.networks import (
     Discriminator,
     Generator,
+    folded,
     initialise,
     pad,
     receptive_field,
@@ -114,3 +115,30 @@ def test_a_bias_in_front_of_batch_norm_has_no_effect_in_training():
     with torch.no_grad():
         network.body[1][0].bias += 3.0
     torch.testing.assert_close(network(image), before, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_folded_generator_draws_the_same_image(residual):
+    generator = fresh(Generator(8, layers=4, residual=residual)).double()
+    inputs = torch.randn(2, 3, 30, 33, dtype=torch.float64), torch.rand(2, 3, 30, 33, dtype=torch.float64)
+    generator(*inputs)  # running statistics other than 0 and 1
+    generator.eval()
+    torch.testing.assert_close(folded(generator, torch.float64)(*inputs), generator(*inputs))
+
+
+def test_a_folded_generator_in_bfloat16_takes_and_gives_float32():
+    generator = fresh(Generator(8)).eval()
+    inputs = torch.randn(1, 3, 30, 33), torch.rand(1, 3, 30, 33)
+    coarse = folded(generator, torch.bfloat16)(*inputs)
+    assert coarse.dtype == torch.float32
+    torch.testing.assert_close(coarse, generator(*inputs), atol=0.02, rtol=0)  # eight bits of a detail in [-1, 1]
+    kept = coarse - folded(generator, torch.bfloat16)(inputs[0] + inputs[1], torch.zeros_like(inputs[1]))
+    torch.testing.assert_close(kept, inputs[1][..., 5:-5, 5:-5], atol=1e-6, rtol=0)  # the previous image is not rounded
+
+
+def test_folding_leaves_the_generator_as_it_was():
+    generator = fresh(Generator(8)).eval()
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    folded(generator, torch.bfloat16)
+    for name, value in generator.state_dict().items():
+        assert torch.equal(value, before[name]), name

@@ -1,17 +1,20 @@
 """Training: what each level learns from, what it reports, and how it fails."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from singan_core import SinGANError, TrainConfig, train
+from singan_core import SinGAN, SinGANError, TrainConfig, train
 from singan_core.losses import gradient_penalty
 from singan_core.model import HISTORY_COLUMNS, pack
 from singan_core.progress import iteration_costs
 from singan_core.pyramid import build_pyramid, upsample
 from singan_core.training import LevelTrainer
+from singan_core.views import WholeImage
 
 
 def train_tiny(picture, tiny, **changes):
@@ -198,6 +201,73 @@ def test_a_float64_training_gives_float32_images(picture, tiny):
     model = train_tiny(picture, tiny, iterations=1, precision="float64")
     assert model.levels[0].generator.tail[0].weight.dtype == torch.float64
     assert model.sample(1).dtype == torch.float32
+
+
+@pytest.mark.parametrize("changes", [{"crop": 44, "max_size": 110}, {"precision": "mixed"}])
+def test_an_interrupted_training_ends_with_the_same_bits_in_every_mode(changes, tiny, tmp_path):
+    image = torch.rand(1, 3, 90, 110, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    config = TrainConfig.from_dict(tiny.to_dict() | changes)
+    undisturbed = train(image, config, progress=False, device="cpu")
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    for _ in range(len(undisturbed.levels)):  # one level further each time
+        with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("singan_core.progress.REPORT_SECONDS", 0)
+            train(image, config, checkpoint=tmp_path / "c", callback=interrupt, progress=False, device="cpu")
+    resumed = train(image, config, checkpoint=tmp_path / "c", progress=False, device="cpu")
+    assert same_bits(resumed, undisturbed)
+
+
+def test_levels_above_the_crop_train_on_windows_and_the_others_as_ever(tiny):
+    image = torch.rand(1, 3, 90, 110, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    whole, windows = (train_tiny(image, tiny, max_size=110, crop=crop) for crop in (0, 44))
+    areas = [height * width for height, width in whole.shape.sizes]
+    small = sum(area <= 44 * 44 for area in areas)
+    assert 1 <= small < len(areas) - 1
+    for level, (a, b) in enumerate(zip(whole.levels, windows.levels, strict=True)):
+        same = torch.equal(a.generator.tail[0].weight, b.generator.tail[0].weight)
+        assert same == (level < small)
+    assert windows.sample(2, seed=1).shape == (2, 3, *whole.size)
+
+
+def test_a_crop_larger_than_the_picture_changes_nothing(picture, tiny):
+    whole, windows = (train_tiny(picture, tiny, crop=crop) for crop in (0, 200))
+    assert torch.equal(whole.sample(1), windows.sample(1))
+
+
+def test_a_level_on_windows_ends_with_the_statistics_of_the_whole_image(tiny):
+    """A generator drawn with the windows' own scattered statistics would be off by a share of each feature."""
+    image = torch.rand(1, 3, 90, 110, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    model = train_tiny(image, tiny, max_size=110, crop=44, alpha=10.0, iterations=4)
+    index = len(model.shape) - 1
+    generator = copy.deepcopy(model.levels[-1].generator)
+    below = SinGAN(model.config, model.shape, model.z_star, model.levels[:-1])
+    view = WholeImage(below, torch.Generator().manual_seed(3))
+    generator.train()
+    for block in (generator.head, *generator.body):
+        block[1].momentum = 1.0
+    generator(model.levels[-1].amplitude * view.noise(), view.previous())
+    for kept, block in zip(model.levels[index].generator.body, generator.body, strict=True):
+        # random pictures differ; what the windows of four iterations leave is off by a factor of twenty
+        assert ((kept[1].running_mean - block[1].running_mean).abs() < block[1].running_var.sqrt()).all()
+        assert ((kept[1].running_var / block[1].running_var).log().abs() < 1.1).all()
+
+
+def test_mixed_precision_keeps_weights_losses_and_images_in_float32(picture, tiny):
+    model = train_tiny(picture, tiny, precision="mixed")
+    assert {value.dtype for level in model.levels for value in level.generator.parameters()} == {torch.float32}
+    assert model.sample(1).dtype == torch.float32
+    exact = train_tiny(picture, tiny)
+    first, expected = (m.levels[0].history[0] for m in (model, exact))
+    np.testing.assert_allclose(first, expected, rtol=0.05, atol=0.02)  # eight bits, through five layers
+
+
+def test_mixed_precision_is_float32_where_bfloat16_is_slow(picture, tiny, monkeypatch):
+    monkeypatch.setattr("singan_core.views.fast_bfloat16", lambda device: False)
+    slow = train_tiny(picture, tiny, precision="mixed")
+    assert torch.equal(slow.sample(1), train_tiny(picture, tiny).sample(1))
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help reproduce test test-unit test-notebooks notebooks lab lint lock clean
+.PHONY: help reproduce test test-unit test-notebooks notebooks bench gpu-check lab lint lock clean
 .NOTPARALLEL:
 
 help: ## list the commands
@@ -41,6 +41,12 @@ test-notebooks: $(INSTALLED) ## run every notebook in seconds; an error in a cel
 
 notebooks: $(INSTALLED) ## run the notebooks at profile laptop and put the outputs into them, as they are committed
 	$(PY) -m singan_core reproduce --publish
+
+bench: $(INSTALLED) ## measure speed, memory, scaling, quality (hours; resumes); some of it: make bench BENCH="speed memory"
+	$(PY) -m benchmarks $(BENCH)
+
+gpu-check: $(INSTALLED) ## with a CUDA device: its tests, benchmarks and some trainings, in 9 minutes
+	$(PY) -m benchmarks.gpu_check --out build/gpu
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks

@@ -1,11 +1,11 @@
-"""Does training on random crops cost quality? The same pictures and seeds, trained on the whole image and on crops.
+"""Does training on random windows cost quality? The same pictures and seeds, trained on whole images and on windows.
 
-    python -m benchmarks.crop_quality --images mountains peaks pagoda drawn_pebbles --seeds 0 1 --crop 128
+    python -m benchmarks.crop_quality --images mountains peaks pagoda drawn_pebbles --seeds 0 --crop 160
 
-Measures as in `quality`, their ratio crop / whole for each picture, and the geometric mean over pictures with a 95 %
-interval. Trained pyramids are kept in the run store and finished measurements in build/bench/crop_quality, so it can be
-stopped at any time. One sheet per picture: the photograph, three samples of the training on the whole image, three of
-that on crops.
+Both trainings share the levels that are no larger than the crop, where they are the same training. Measures as in
+`quality`, their ratio windows / whole for each picture, and the geometric mean over pictures with a 95 % interval.
+Trained pyramids are kept in the run store and in build/bench/crop_quality beside the finished measurements, so it can
+be stopped at any time. One sheet per picture: the photograph, three samples of one training, three of the other.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from torch import Tensor
 from benchmarks import common, quality
 from singan_core import SinGAN, TrainConfig, load_or_train, plots, sample_image
 from singan_core.metrics import Interval, confidence_interval
+from singan_core.training import LevelTrainer, training_images
 
 MEASURES = {
     "sliced_wasserstein": "sliced Wasserstein",
     "frechet": "Frechet (random filters)",
     "diversity": "diversity",
-    "seconds": "training (s)",
 }
 """Measures whose ratio says something; of the reconstruction's decibels the difference does."""
 
@@ -45,7 +45,7 @@ QUICK = {
 
 Point = dict[str, Any]
 Pairs = dict[tuple[str, int], dict[str, Point]]
-"""(picture, seed) to the points of the trainings on the "whole" image and on "crop"s."""
+"""(picture, seed) to the points of the trainings on "whole" images and with a "crop"."""
 
 
 def trainings(arguments: argparse.Namespace, seed: int) -> dict[str, TrainConfig]:
@@ -57,8 +57,34 @@ def trainings(arguments: argparse.Namespace, seed: int) -> dict[str, TrainConfig
     }
 
 
-def trained(image: str, config: TrainConfig, device: torch.device) -> SinGAN:
+def on_whole_images(image: str, config: TrainConfig, device: torch.device) -> SinGAN:
     return load_or_train(sample_image(image), config, device=device)
+
+
+def on_windows(whole: SinGAN, image: str, config: TrainConfig) -> SinGAN:
+    """The levels of `whole` that no crop touches, and those above trained on windows."""
+    shape, reals = training_images(sample_image(image), config, whole.device)
+    shared = sum(height * width <= config.crop**2 for height, width in shape.sizes)
+    model = SinGAN(config, shape, whole.z_star, whole.levels[:shared])
+    rng = torch.Generator(whole.device).manual_seed(config.seed + 1)
+    for real in reals[shared:]:
+        trainer = LevelTrainer(model, real, rng)
+        while trainer.iteration < config.iterations:
+            trainer.step()
+        model.levels.append(trainer.finished())
+    return model
+
+
+def trained(image: str, seed: int, arguments: argparse.Namespace) -> dict[str, SinGAN]:
+    """Both pyramids of a comparison, from their files where they are there already."""
+    configs = trainings(arguments, seed)
+    whole = on_whole_images(image, configs["whole"], arguments.device)
+    name = common.point_name(image, "windows", seed, arguments.device.type, config=configs["crop"])
+    file = (arguments.points / name).with_suffix(".safetensors")
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        on_windows(whole, image, configs["crop"]).save(file)
+    return {"whole": whole, "crop": SinGAN.load(file, arguments.device)}
 
 
 def pair(image: str, seed: int, arguments: argparse.Namespace) -> dict[str, Point]:
@@ -67,8 +93,8 @@ def pair(image: str, seed: int, arguments: argparse.Namespace) -> dict[str, Poin
     for name, config in trainings(arguments, seed).items():
         path = arguments.points / common.point_name(image, name, seed, arguments.device.type, config=config)
 
-        def measured(config: TrainConfig = config) -> Point:
-            model = trained(image, config, arguments.device)
+        def measured(name: str = name) -> Point:
+            model = trained(image, seed, arguments)[name]
             where = common.machine(arguments.device)
             return quality.measure(model, quality.finest_image(model, sample_image(image))) | {"machine": where}
 
@@ -79,7 +105,7 @@ def pair(image: str, seed: int, arguments: argparse.Namespace) -> dict[str, Poin
 def rows(pairs: Pairs) -> list[dict[str, Any]]:
     """A row per training."""
     return [
-        {"picture": image, "seed": str(seed), "trained on": name}
+        {"picture": image, "seed": str(seed), "trained on": {"whole": "whole images", "crop": "windows"}[name]}
         | {label: point[measure] for measure, label in MEASURES.items()}
         | {PSNR: point["reconstruction_psnr"]}
         for (image, seed), both in pairs.items()
@@ -88,7 +114,7 @@ def rows(pairs: Pairs) -> list[dict[str, Any]]:
 
 
 def ratios(pairs: Pairs) -> list[dict[str, float]]:
-    """Crop / whole of each measure, and the gain of the reconstruction in dB, for each picture and seed."""
+    """Windows / whole of each measure, and the gain of the reconstruction in dB, for each picture and seed."""
     return [
         {label: both["crop"][name] / both["whole"][name] for name, label in MEASURES.items()}
         | {GAIN: both["crop"]["reconstruction_psnr"] - both["whole"]["reconstruction_psnr"]}
@@ -109,10 +135,10 @@ def per_picture(pairs: Pairs) -> dict[str, dict[str, float]]:
 def ratio_rows(pairs: Pairs) -> list[dict[str, Any]]:
     """A row per picture, and the mean over pictures: seeds of one picture are no independent values."""
     found = per_picture(pairs)
-    table: list[dict[str, Any]] = [{"crop / whole": picture} | means for picture, means in found.items()]
+    table: list[dict[str, Any]] = [{"windows / whole": picture} | means for picture, means in found.items()]
     if len(found) > 1:
         means = {label: geometric_mean([row[label] for row in table]) for label in MEASURES.values()}
-        table.append({"crop / whole": MEAN} | means | {GAIN: confidence_interval([row[GAIN] for row in table])})
+        table.append({"windows / whole": MEAN} | means | {GAIN: confidence_interval([row[GAIN] for row in table])})
     return table
 
 
@@ -123,7 +149,7 @@ def geometric_mean(ratios: Sequence[float]) -> Interval:
 
 
 def sheet(real: Tensor, whole: SinGAN, crop: SinGAN) -> Tensor:
-    """One image: the photograph, then a row of three samples trained on the whole image, then three on crops."""
+    """One image: the photograph, then a row of three samples trained on whole images, then three on windows."""
     white = torch.ones_like(real)
     tiles = torch.cat([real, white, white, whole.sample(3, seed=1), crop.sample(3, seed=1)])
     tiles = F.pad(tiles, (0, 4, 0, 4), value=1.0)
@@ -133,7 +159,7 @@ def sheet(real: Tensor, whole: SinGAN, crop: SinGAN) -> Tensor:
 
 def write_sheet(image: str, arguments: argparse.Namespace) -> None:
     """The sheet of a picture, for the first seed."""
-    models = [trained(image, config, arguments.device) for config in trainings(arguments, arguments.seeds[0]).values()]
+    models = list(trained(image, arguments.seeds[0], arguments).values())
     real = quality.finest_image(models[0], sample_image(image))
     quality.save_image(sheet(real, *models), arguments.results / f"crop_quality-{image}.png")
 
@@ -151,7 +177,7 @@ def draw(pairs: Pairs) -> plots.Figure:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:.2g}")
-    axes.set_ylabel("crop / whole image")
+    axes.set_ylabel("windows / whole images")
     return figure
 
 
@@ -159,9 +185,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = common.options(__doc__)
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--images", nargs="+", default=quality.IMAGES, help="bundled pictures")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--max-size", type=int, default=250, help="longer side, px")
-    parser.add_argument("--crop", type=int, default=128, help="side of the crops, px")
+    parser.add_argument("--crop", type=int, default=160, help="TrainConfig.crop, px")
     parser.add_argument(
         "--points", type=Path, default=common.SCRATCH / "crop_quality", help="folder of finished points"
     )
@@ -179,13 +205,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "ratios": table,
     }
     machines = [point["machine"] for both in pairs.values() for point in both.values()]
-    text = f"""# Training on crops against training on the whole image
+    text = f"""# Training on windows against training on whole images
 
-Profile `{arguments.profile}` at {arguments.max_size} px, crops of {arguments.crop} px.
+Profile `{arguments.profile}` at {arguments.max_size} px, windows of together {arguments.crop} x {arguments.crop} px.
 
 {common.markdown(rows(pairs))}
 
-Ratios of crop to whole, geometric means over the seeds:
+Ratios of windows to whole images, geometric means over the seeds:
 
 {common.markdown(table)}
 

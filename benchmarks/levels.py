@@ -18,7 +18,7 @@ from singan_core import SinGAN, TrainConfig
 from singan_core.model import Level, finish, noise_shape
 from singan_core.networks import Generator
 from singan_core.pyramid import PyramidShape, resize
-from singan_core.training import LevelTrainer, training_images
+from singan_core.training import GraphedIterations, LevelTrainer, training_images
 from tests import reference
 
 NEVER = 10**6
@@ -78,6 +78,16 @@ class Climb:
         """Iterations after which gradient penalties fall on the same steps again."""
         every, steps = self.config.penalty_every, self.config.discriminator_steps
         return every // math.gcd(every, steps)
+
+    @property
+    def warm_up_cycles(self) -> int:
+        """Periods until iterations cost what they will: on CUDA until they are recorded as graphs."""
+        return 1 if self.trainer.graphs is None else GraphedIterations.ORDINARY + 2
+
+    def warm_up(self) -> None:
+        """The periods of iterations that no timing should count."""
+        for _ in range(self.warm_up_cycles):
+            self.cycle()
 
     def cycle(self) -> None:
         """One period of iterations."""

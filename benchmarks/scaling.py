@@ -1,6 +1,6 @@
 """How time and memory of a training grow with the picture, on the whole image against on random crops.
 
-    python -m benchmarks.scaling --profile laptop --sizes 125 250 500 1000 2000 --crop 128
+    python -m benchmarks.scaling --profile laptop --sizes 125 250 500 1000 2000 --crop 160
 
 Each point is a process of its own that goes through all levels with a few iterations each. The time of a whole
 training is, over the levels, the median time of an iteration times their number, plus the time between the levels,
@@ -25,7 +25,7 @@ from singan_core.model import pick_device
 from singan_core.pyramid import resize
 
 QUICK = {"profile": "smoke", "image": "bricks", "sizes": [30, 60], "crop": 44, "budget": 0.1}
-DEFAULT_CROP = 128
+DEFAULT_CROP = 160
 
 Point = dict[str, Any]
 
@@ -43,14 +43,14 @@ def enlarged(image: Tensor, longer: int) -> Tensor:
 
 
 def time_level(climb: Climb, budget: float, device: torch.device) -> tuple[float, float]:
-    """Seconds of an iteration at the level in training (a median), and of its first one beyond that."""
-    first = common.seconds(climb.cycle, device) / climb.period
+    """Seconds of an iteration at the level in training (a median), and of its first ones beyond that."""
+    first = common.seconds(climb.warm_up, device) / climb.period
     started, cycles = time.perf_counter(), []
     while len(cycles) < 3 or (time.perf_counter() - started < budget and len(cycles) < 30):
         cycles.append(common.seconds(climb.cycle, device) / climb.period)
         if len(cycles) == 1 and cycles[0] * climb.period > budget:
             break
-    return median(cycles), max(0.0, first - median(cycles)) * climb.period
+    return median(cycles), max(0.0, first - climb.warm_up_cycles * median(cycles)) * climb.period
 
 
 def climb_all(image: Tensor, config: TrainConfig, budget: float, device: torch.device) -> Point:

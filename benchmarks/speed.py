@@ -56,7 +56,7 @@ def variants(profile: str, precisions: Sequence[str]) -> dict[str, TrainConfig]:
 class Race:
     """The callback of `train_reference` that gives every method its turn after each of the reference's iterations.
 
-    The first iteration of a level, which includes its setting up, and a first turn of each method are not counted.
+    The first iteration of a level, which includes its setting up, and the warm-up of each method are not counted.
     After them the reference's iterations have the fast and its own resize alternately; the others run beside the fast.
     """
 
@@ -101,7 +101,7 @@ class Race:
         self.turn = 0
         for climb in self.climbs.values():
             climb.up()
-            climb.cycle()
+            climb.warm_up()
 
     def _others(self, level: int) -> None:
         for name, climb in self.climbs.items():

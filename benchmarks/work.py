@@ -168,7 +168,7 @@ def utilisation_rows(found: dict[str, dict[str, float]]) -> list[dict[str, Any]]
 
 def profile(climb: Climb, device: torch.device) -> dict[str, float]:
     """Share of each kind of work in the time of a period of iterations at the level in training."""
-    climb.cycle()
+    climb.warm_up()
     cuda = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with torch.profiler.profile(activities=activities) as run:

@@ -358,7 +358,7 @@ def finish(level: Level, like: Tensor) -> None:
     """Make a level what finished ones are: device and type of `like`, running statistics, no gradients."""
     for network in (level.generator, level.discriminator):
         if network is not None:
-            network.to(like).eval().requires_grad_(False)
+            network.to(like).eval().requires_grad_(False).zero_grad()
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

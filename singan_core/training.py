@@ -148,7 +148,7 @@ class LevelTrainer:
         self.penalty = real.new_zeros(())
         self.losses = real.new_zeros(len(HISTORY_COLUMNS))
         self.history = torch.zeros(config.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
-        self.run = GraphedIterations(self.iterate, rng) if real.is_cuda else self.iterate
+        self.graphs = GraphedIterations(rng) if real.is_cuda else None
 
     def step(self) -> None:
         """One iteration, with its learning rate and its place in the history. Nothing here waits for the device."""
@@ -158,7 +158,10 @@ class LevelTrainer:
         )
         first = self.critic_steps
         due = tuple((first + step) % config.penalty_every == 0 for step in range(config.discriminator_steps))
-        self.run(due)
+        if self.graphs is None:
+            self.iterate(due)
+        else:
+            self.graphs.run(self.iterate, due)
         self.critic_steps += config.discriminator_steps
         self.history[self.iteration] = self.losses
         self.iteration += 1
@@ -261,34 +264,38 @@ class GraphedIterations:
 
     ORDINARY = 3  # libraries choose their kernels and Adam makes its state in the first iterations
 
-    def __init__(self, iterate: Callable[[tuple[bool, ...]], None], rng: torch.Generator):
-        self.iterate, self.rng = iterate, rng
-        self.graphs: dict[tuple[bool, ...], torch.cuda.CUDAGraph] = {}
+    def __init__(self, rng: torch.Generator):
+        self.rng = rng
+        self.recorded: dict[tuple[bool, ...], torch.cuda.CUDAGraph] = {}
         self.seen: Counter[tuple[bool, ...]] = Counter()
         self.stream = torch.cuda.Stream(rng.device)
+        self.pool = torch.cuda.graph_pool_handle()  # one memory for all kinds: only one of them runs at a time
 
-    def __call__(self, penalty_due: tuple[bool, ...]) -> None:
+    def run(self, iterate: Callable[[tuple[bool, ...]], None], penalty_due: tuple[bool, ...]) -> None:
+        """Do what iterate(penalty_due) does."""
         self.seen[penalty_due] += 1
         if self.seen[penalty_due] <= self.ORDINARY:
-            self._run_ordinary(penalty_due)
+            self._run_ordinary(iterate, penalty_due)
             return
-        if penalty_due not in self.graphs:
-            self.graphs[penalty_due] = self._record(penalty_due)
-        self.graphs[penalty_due].replay()
+        if penalty_due not in self.recorded:
+            self.recorded[penalty_due] = self._record(iterate, penalty_due)
+        self.recorded[penalty_due].replay()
 
-    def _run_ordinary(self, penalty_due: tuple[bool, ...]) -> None:
-        """On a stream of its own, as recording wants it."""
+    def _run_ordinary(self, iterate: Callable[[tuple[bool, ...]], None], penalty_due: tuple[bool, ...]) -> None:
+        """On the stream of the recording, as recording wants it."""
         current = torch.cuda.current_stream(self.rng.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
-            self.iterate(penalty_due)
+            iterate(penalty_due)
         current.wait_stream(self.stream)
 
-    def _record(self, penalty_due: tuple[bool, ...]) -> torch.cuda.CUDAGraph:
+    def _record(
+        self, iterate: Callable[[tuple[bool, ...]], None], penalty_due: tuple[bool, ...]
+    ) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.rng)
-        with torch.cuda.graph(graph, stream=self.stream):
-            self.iterate(penalty_due)
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            iterate(penalty_due)
         return graph
 
 

@@ -36,6 +36,12 @@ class WholeImage:
         self.dtype = _computing_type(model)
         self.generators = model.folded(self.dtype)
         self.size = model.shape.sizes[self.index]
+        sizes, factor = model.shape.sizes[: self.index + 1], model.shape.factor
+        self.matrices = [  # those of `upsample`: its cache may drop them, but a recorded CUDA graph needs them
+            _matrix_to(below[axis], size[axis], upsample_ratio(below, size, factor), model.z_star)
+            for below, size in pairwise(sizes)
+            for axis in (0, 1)
+        ]
 
     def move(self) -> None:
         """Go to the next place: there is only one."""
@@ -162,7 +168,7 @@ class _Axis:
         self.lengths = [min(length, sides[-1])]
         self.matrices, self.first = [], []
         for below, side, ratio in zip(sides[-2::-1], sides[:0:-1], ratios[::-1], strict=True):
-            matrix = resize_matrix(below, side, ratio or side / below, like.device, like.dtype)
+            matrix = _matrix_to(below, side, ratio, like)
             used = F.pad(matrix.cpu() != 0, (0, 0, margin, margin), mode="constant")
             used[:margin], used[-margin:] = used[margin], used[-margin - 1]
             first, last = used.int().argmax(1), below - 1 - used.flip(1).int().argmax(1)
@@ -188,6 +194,11 @@ class _Axis:
     def inside(self, level: int, span: Tensor) -> Tensor:
         """Which places of a padded image are not padding."""
         return (span >= self.margin) & (span < self.sides[level] + self.margin)
+
+
+def _matrix_to(below: int, side: int, ratio: float | None, like: Tensor) -> Tensor:
+    """The matrix with which `resize` goes from one side to another, None standing for their ratio."""
+    return resize_matrix(below, side, ratio or side / below, like.device, like.dtype)
 
 
 def _computing_type(model: SinGAN) -> torch.dtype:

@@ -192,6 +192,9 @@ def test_in_a_race_each_method_gets_its_own_time_alone():
         def up(self):
             clock.wait(1000)
 
+        def warm_up(self):
+            clock.wait(70)
+
         def cycle(self):
             clock.wait(10)
 

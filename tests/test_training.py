@@ -1,6 +1,8 @@
 """Training: what each level learns from, what it reports, and how it fails."""
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -218,6 +220,27 @@ def test_an_interrupted_training_ends_with_the_same_bits_in_every_mode(changes, 
             train(image, config, checkpoint=tmp_path / "c", callback=interrupt, progress=False, device="cpu")
     resumed = train(image, config, checkpoint=tmp_path / "c", progress=False, device="cpu")
     assert same_bits(resumed, undisturbed)
+
+
+def test_a_finished_level_leaves_nothing_of_its_training_in_memory(picture, tiny, monkeypatch):
+    """Optimizers, gradients and recorded graphs go at once, not when Python's collector comes around."""
+    trainers = []
+
+    class Watched(LevelTrainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            trainers.append(weakref.ref(self))
+
+    monkeypatch.setattr("singan_core.training.LevelTrainer", Watched)
+    gc.disable()
+    try:
+        model = train_tiny(picture, tiny)
+        assert len(trainers) == len(model.levels)
+        assert not any(trainer() for trainer in trainers)
+    finally:
+        gc.enable()
+    networks = [network for level in model.levels for network in (level.generator, level.discriminator)]
+    assert all(parameter.grad is None for network in networks for parameter in network.parameters())
 
 
 def test_levels_above_the_crop_train_on_windows_and_the_others_as_ever(tiny):

@@ -16,7 +16,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
 
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
-export GOMP_SPINCOUNT ?= 1000
+export GOMP_SPINCOUNT ?= 2000
 
 .PHONY: help reproduce test test-unit test-notebooks notebooks bench gpu-check lab lint lock clean
 .NOTPARALLEL:

@@ -5,7 +5,7 @@ import os
 # PyTorch's threads on a CPU (libgomp) wait for each other by spinning. As soon as another program wants a core, the one
 # that spins takes it from the one that works: measured on two cores, a training became a hundred times slower. It is
 # read when PyTorch loads, so it helps where this package is imported first; `make` sets it too.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 from singan_core.config import TrainConfig, resolve_profile
 from singan_core.errors import SinGANError

@@ -34,11 +34,12 @@ NoiseSource = Callable[[int, tuple[int, int, int, int]], Tensor]
 SAMPLE_BATCH = 8
 """Pictures that go through the generators together, at most: more are no faster on a CPU."""
 
-BATCH_PIXELS = 2**19
-"""Pixels that go through the generators together: larger pictures go one by one, for their memory's sake."""
+BATCH_VALUES = 2**22
+"""Values of a hidden layer of all pictures that go through the generators together: with more, processors wait for
+their memory, and are slower than with one picture at a time."""
 
-TILE = 2**9
-"""Side in pixels of the tiles in which large pictures are drawn: a hidden layer of 128 kernels takes 128 MB each."""
+TILE = 2**8
+"""Side in pixels of the tiles in which large pictures are drawn: a hidden layer of 128 kernels takes 34 MB each."""
 
 MAX_SIDE, MAX_PIXELS = 2**13, 2**25
 """Largest picture that is drawn: images of 2**25 pixels take 0.4 GB each, a few of which are needed at a time."""
@@ -191,7 +192,8 @@ class SinGAN:
     def _draw(self, n: int, seed: int, shape: PyramidShape, start: int, last: int, previous: Tensor | None) -> Tensor:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
             raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
-        together = max(1, min(SAMPLE_BATCH, BATCH_PIXELS // math.prod(shape.sizes[last])))
+        kernels = max(level.generator.tail[0].in_channels for level in self.levels)
+        together = max(1, min(SAMPLE_BATCH, BATCH_VALUES // (math.prod(shape.sizes[last]) * kernels)))
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
         noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]
         with torch.inference_mode():

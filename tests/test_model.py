@@ -256,7 +256,7 @@ def test_a_picture_too_large_to_draw_is_refused_before_memory_is_taken(model):
 
 def test_large_pictures_go_one_by_one_and_are_the_same(model, monkeypatch):
     together = model.sample(3, seed=2)
-    monkeypatch.setattr("singan_core.model.BATCH_PIXELS", 1)
+    monkeypatch.setattr("singan_core.model.BATCH_VALUES", 1)
     torch.testing.assert_close(model.sample(3, seed=2), together, atol=ROUNDING, rtol=0)
 
 

@@ -50,7 +50,7 @@ Pairs = dict[tuple[str, int], dict[str, Point]]
 
 def trainings(arguments: argparse.Namespace, seed: int) -> dict[str, TrainConfig]:
     """Both settings of a comparison, which differ in nothing but the crop."""
-    common_settings = {"max_size": arguments.max_size, "seed": seed}
+    common_settings = {"max_size": arguments.max_size, "precision": arguments.precision, "seed": seed}
     return {
         name: TrainConfig.for_profile(arguments.profile, **common_settings, crop=crop)
         for name, crop in (("whole", 0), ("crop", arguments.crop))
@@ -187,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", nargs="+", default=quality.IMAGES, help="bundled pictures")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--max-size", type=int, default=250, help="longer side, px")
+    parser.add_argument("--precision", default="mixed", choices=common.PRECISIONS)
     parser.add_argument("--crop", type=int, default=160, help="TrainConfig.crop, px")
     parser.add_argument(
         "--points", type=Path, default=common.SCRATCH / "crop_quality", help="folder of finished points"
@@ -200,6 +201,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     document = {
         "profile": arguments.profile,
         "max_size": arguments.max_size,
+        "precision": arguments.precision,
         "crop": arguments.crop,
         "pairs": [{"picture": image, "seed": seed} | both for (image, seed), both in pairs.items()],
         "ratios": table,
@@ -207,7 +209,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     machines = [point["machine"] for both in pairs.values() for point in both.values()]
     text = f"""# Training on windows against training on whole images
 
-Profile `{arguments.profile}` at {arguments.max_size} px, windows of together {arguments.crop} x {arguments.crop} px.
+Profile `{arguments.profile}` at {arguments.max_size} px, precision {arguments.precision}, windows of together
+{arguments.crop} x {arguments.crop} px.
 
 {common.markdown(rows(pairs))}
 

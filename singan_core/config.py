@@ -180,8 +180,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "generator_steps": 1,
     },
     # minutes on two cores. Many light iterations beat few heavy ones here: on `mountains` 1000 of 1 + 1 steps with a
-    # penalty every fourth step end at half the distance of 600, for 1.7 times the time. Mixed precision costs nothing:
-    # distances, diversity and reconstruction of both precisions agree to a few percent (docs/fidelity.md)
+    # penalty every fourth step end at half the distance of 600, for 1.7 times the time
     "laptop": {
         "max_size": 128,
         "double_kernels_every": 0,
@@ -189,7 +188,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "discriminator_steps": 1,
         "generator_steps": 1,
         "penalty_every": 4,
-        "precision": "mixed",
     },
     # the authors' settings
     "paper": {},

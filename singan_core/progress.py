@@ -116,7 +116,7 @@ def iteration_costs(config: TrainConfig, shape: PyramidShape) -> list[float]:
     return [own * cost + config.discriminator_steps * sum(forward[:level]) for level, cost in enumerate(forward)]
 
 
-PASS_OVERHEAD = 2e5
+PASS_OVERHEAD = 5e5
 """Overhead of a layer in units of pixels * kernels^2, measured on two CPU cores."""
 
 

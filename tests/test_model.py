@@ -297,7 +297,7 @@ for index in range(len(shape)):
     initialise(generator, rng)
     model.levels.append(Level(generator, None, 0.1))
     finish(model.levels[-1], model.z_star)
-picture = model.sample(1, size=(1792, 2240), start_scale=len(shape) - 3)
+picture = model.sample(1, size=(1792, 2240), start_scale=len(shape) - 1)
 assert picture.shape == (1, 3, 1792, 2240) and picture.isfinite().all()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

@@ -53,7 +53,8 @@ def peak_memory(action: Callable[[], Any], device: torch.device) -> tuple[Any, d
         Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
     result = action()
-    return result, {"peak_mib": _resident("VmHWM") - before}
+    # less than a MiB is not told apart from none: small work fits into memory that the process has already
+    return result, {"peak_mib": max(1.0, _resident("VmHWM") - before)}
 
 
 def _resident(name: str) -> float:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from singan_core import SinGAN, TrainConfig
+from singan_core.graphs import GraphedIterations
 from singan_core.model import Level, finish, noise_shape
 from singan_core.networks import Generator
 from singan_core.pyramid import PyramidShape, resize
-from singan_core.training import GraphedIterations, LevelTrainer, training_images
+from singan_core.training import LevelTrainer, training_images
 from tests import reference
 
 NEVER = 10**6

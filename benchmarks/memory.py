@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks import common, isolated
 from benchmarks.levels import matrix_resize, train_on_reference, warm_up
 from singan_core import TrainConfig, sample_image, train
+from singan_core.graphs import GraphedIterations
 from singan_core.model import pick_device
-from singan_core.training import GraphedIterations
 
 ITERATIONS = 3
 """Of a training on the CPU; on CUDA as many as record all graphs."""

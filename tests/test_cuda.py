@@ -17,8 +17,9 @@ from torch import Tensor
 from benchmarks.levels import Climb
 from singan_core import SinGAN, TrainConfig, train
 from singan_core.batchnorm import BatchNorm
+from singan_core.graphs import GraphedIterations
 from singan_core.pyramid import build_pyramid
-from singan_core.training import GraphedIterations, LevelTrainer
+from singan_core.training import LevelTrainer
 from tests.reference import train_reference
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

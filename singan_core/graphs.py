@@ -1,0 +1,49 @@
+"""CUDA graphs for training: an iteration is recorded once and replayed from then on, with new random numbers."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+
+
+class GraphedIterations:
+    """Iterations on CUDA as graphs: the first of a kind run as usual, one is recorded, and the others are replayed.
+
+    At SinGAN's sizes a GPU computes faster than Python can ask it to; a replay asks once for the whole iteration.
+    """
+
+    ORDINARY = 3  # libraries choose their kernels and Adam makes its state in the first iterations
+
+    def __init__(self, rng: torch.Generator):
+        self.rng = rng
+        self.recorded: dict[tuple[bool, ...], torch.cuda.CUDAGraph] = {}
+        self.seen: Counter[tuple[bool, ...]] = Counter()
+        self.stream = torch.cuda.Stream(rng.device)
+        self.pool = torch.cuda.graph_pool_handle()  # one memory for all kinds: only one of them runs at a time
+
+    def run(self, iterate: Callable[[tuple[bool, ...]], None], penalty_due: tuple[bool, ...]) -> None:
+        """Do what iterate(penalty_due) does."""
+        self.seen[penalty_due] += 1
+        if self.seen[penalty_due] <= self.ORDINARY:
+            self._run_ordinary(iterate, penalty_due)
+            return
+        if penalty_due not in self.recorded:
+            self.recorded[penalty_due] = self._record(iterate, penalty_due)
+        self.recorded[penalty_due].replay()
+
+    def _run_ordinary(self, iterate: Callable[[tuple[bool, ...]], None], penalty_due: tuple[bool, ...]) -> None:
+        """On the stream of the recording, as recording wants it."""
+        current = torch.cuda.current_stream(self.rng.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            iterate(penalty_due)
+        current.wait_stream(self.stream)
+
+    def _record(
+        self, iterate: Callable[[tuple[bool, ...]], None], penalty_due: tuple[bool, ...]
+    ) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.rng)
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            iterate(penalty_due)
+        return graph

@@ -179,8 +179,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "discriminator_steps": 1,
         "generator_steps": 1,
     },
-    # minutes on two cores. Many light iterations beat few heavy ones here: on `mountains` 1000 of 1 + 1 steps with a
-    # penalty every fourth step end at half the distance of 600, for 1.7 times the time
+    # minutes on two cores: many light iterations instead of few heavy ones
     "laptop": {
         "max_size": 128,
         "double_kernels_every": 0,

@@ -192,7 +192,7 @@ class SinGAN:
     def _draw(self, n: int, seed: int, shape: PyramidShape, start: int, last: int, previous: Tensor | None) -> Tensor:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
             raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
-        kernels = max(level.generator.tail[0].in_channels for level in self.levels)
+        kernels = self.levels[last].generator.tail[0].in_channels
         together = max(1, min(SAMPLE_BATCH, BATCH_VALUES // (math.prod(shape.sizes[last]) * kernels)))
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
         noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]

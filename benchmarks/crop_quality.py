@@ -175,8 +175,8 @@ def draw(pairs: Pairs) -> plots.Figure:
     axes.axhline(1.0, color="0.5", linewidth=0.8)
     axes.set_xticks(range(len(MEASURES)), MEASURES.values())
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.yaxis.set_major_formatter("{x:.2f}")
+    axes.yaxis.set_minor_formatter("{x:.2f}")
     axes.set_ylabel("windows / whole images")
     return figure
 

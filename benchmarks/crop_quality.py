@@ -69,7 +69,7 @@ def on_windows(whole: SinGAN, image: str, config: TrainConfig) -> SinGAN:
     rng = torch.Generator(whole.device).manual_seed(config.seed + 1)
     for real in reals[shared:]:
         trainer = LevelTrainer(model, real, rng)
-        while trainer.iteration < config.iterations:
+        while trainer.iteration < trainer.iterations:
             trainer.step()
         model.levels.append(trainer.finished())
     return model

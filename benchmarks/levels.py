@@ -45,7 +45,7 @@ class Climb:
     """
 
     def __init__(self, image: Tensor, config: TrainConfig, device: torch.device):
-        self.config = config = replace(config, iterations=ROOM)
+        self.config = config = replace(config, iterations=ROOM, iteration_decay=0.0)
         self.shape, self.reals = training_images(image, config, device)
         self.rng = torch.Generator(device).manual_seed(config.seed)
         noise = noise_shape(0, self.shape.sizes[0], config)

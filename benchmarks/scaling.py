@@ -77,7 +77,8 @@ def measure(image: str, settings: dict[str, Any], budget: float, device: str) ->
     warm_up(where)
     found, memory = isolated.peak_memory(lambda: climb_all(picture, config, budget, where), where)
     finest = found["levels"][-1]
-    training = config.iterations * sum(level["iteration_s"] for level in found["levels"]) + found["between_s"]
+    steps = (config.iterations_at(level) * each["iteration_s"] for level, each in enumerate(found["levels"]))
+    training = sum(steps) + found["between_s"]
     return found | memory | {"training_s": training, "pixels": finest["height"] * finest["width"]}
 
 

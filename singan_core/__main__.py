@@ -393,7 +393,7 @@ def unfinished(run: Path) -> tuple[SinGAN | None, str]:
     tensors, settings = read_tensors(run / CHECKPOINT)
     model = unpack(tensors, settings, pick_device("cpu"))
     level, last = len(model.levels), len(model.shape) - 1
-    where = f"level {level} of 0 to {last}, iteration {settings['iteration']} of {model.config.iterations}"
+    where = f"level {level} of 0 to {last}, iteration {settings['iteration']} of {model.config.iterations_at(level)}"
     return model, f"not finished: at {where}; the command that began it resumes it"
 
 

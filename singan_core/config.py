@@ -50,7 +50,9 @@ class TrainConfig:
     penalty_every: int = 1
     """Discriminator steps from one gradient penalty to the next; its weight is multiplied by the same number."""
     iterations: int = 2000
-    """Iterations per level."""
+    """Iterations of the coarsest level, and of every other one unless they decay."""
+    iteration_decay: float = 0.0
+    """Share of `iterations` that each level trains less than the one below; a tenth always remains."""
     discriminator_steps: int = 3
     """Discriminator steps per iteration."""
     generator_steps: int = 3
@@ -119,6 +121,14 @@ class TrainConfig:
         """Floating-point type of weights and images."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
+    def iterations_at(self, level: int) -> int:
+        """Iterations of one level: `iterations` at the coarsest, less by a constant number from level to level.
+
+        T - floor(level * T * decay), as High-Res-SinGAN's epoch decay, which has no lower limit; here it is T / 10.
+        """
+        decayed = self.iterations - math.floor(level * self.iterations * self.iteration_decay)
+        return max(decayed, math.ceil(self.iterations / 10))
+
     def kernels_at(self, level: int) -> int:
         """Width of the hidden layers of one level: doubled every `double_kernels_every` levels, at most max_kernels."""
         doublings = level // self.double_kernels_every if self.double_kernels_every else 0
@@ -139,6 +149,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "penalty_weight": (0.0, 1e6),
     "penalty_every": (1, 1000),
     "iterations": (1, 10**6),
+    "iteration_decay": (0.0, 1.0),
     "discriminator_steps": (1, 100),
     "generator_steps": (1, 100),
     "learning_rate": (1e-8, 1.0),

@@ -52,7 +52,7 @@ class Reporter:
         self.model, self.callback = model, callback
         self.costs = iteration_costs(model.config, model.shape)
         self.bar = tqdm(
-            total=sum(self.costs) * model.config.iterations,
+            total=self._finished_cost(len(self.costs)),
             disable=not progress,
             bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left{postfix}]",
         )
@@ -77,9 +77,9 @@ class Reporter:
         self.reported = now
         trainer.raise_if_diverged()
         history = trainer.history[: trainer.iteration].cpu().numpy()
-        config, levels = trainer.config, len(self.model.shape)
+        levels = len(self.model.shape)
         self.bar.set_description_str(
-            f"level {trainer.index + 1}/{levels}, iteration {trainer.iteration}/{config.iterations}", refresh=False
+            f"level {trainer.index + 1}/{levels}, iteration {trainer.iteration}/{trainer.iterations}", refresh=False
         )
         losses = dict(zip(HISTORY_COLUMNS, history[-1], strict=True))
         self.bar.set_postfix_str(
@@ -92,11 +92,12 @@ class Reporter:
             pace = (now - start) / max(done - before, 1e-9)
             left = (self.bar.total - done) * pace
             self.callback(
-                Progress(trainer.index, levels, trainer.iteration, config.iterations, history, left, self.model)
+                Progress(trainer.index, levels, trainer.iteration, trainer.iterations, history, left, self.model)
             )
 
     def _finished_cost(self, level: int) -> float:
-        return sum(self.costs[:level]) * self.model.config.iterations
+        iterations_at = self.model.config.iterations_at
+        return sum(cost * iterations_at(below) for below, cost in enumerate(self.costs[:level]))
 
 
 def iteration_costs(config: TrainConfig, shape: PyramidShape) -> list[float]:

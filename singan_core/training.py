@@ -67,7 +67,7 @@ def train(
 
     with Reporter(model, callback, progress) as reporter, deferred_interrupt() as interrupted:
         while True:
-            while trainer.iteration < config.iterations:
+            while trainer.iteration < trainer.iterations:
                 trainer.step()
                 model.seconds = time.monotonic() - started
                 reporter.report(trainer)
@@ -109,6 +109,7 @@ class LevelTrainer:
         self.model, self.real, self.rng = model, real.contiguous(memory_format=torch.channels_last), rng
         self.config = config = model.config
         self.index = len(model.levels)
+        self.iterations = config.iterations_at(self.index)
         self.iteration = 0
         self.critic_steps = 0
 
@@ -146,14 +147,14 @@ class LevelTrainer:
         self.reconstruction_noise = self.amplitude * z_star
         self.penalty = real.new_zeros(())
         self.losses = real.new_zeros(len(HISTORY_COLUMNS))
-        self.history = torch.zeros(config.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
+        self.history = torch.zeros(self.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
         self.graphs = GraphedIterations(rng) if real.is_cuda else None
 
     def step(self) -> None:
         """One iteration, with its learning rate and its place in the history. Nothing here waits for the device."""
         config = self.config
         self._set_learning_rate(
-            config.learning_rate * (0.1 if self.iteration >= config.decay_at * config.iterations else 1.0)
+            config.learning_rate * (0.1 if self.iteration >= config.decay_at * self.iterations else 1.0)
         )
         first = self.critic_steps
         due = tuple((first + step) % config.penalty_every == 0 for step in range(config.discriminator_steps))

@@ -32,6 +32,18 @@ def test_the_width_can_stay_constant():
     assert {config.kernels_at(level) for level in range(20)} == {32}
 
 
+def test_the_iterations_stay_or_fall_in_equal_steps_to_a_tenth():
+    assert {TrainConfig().iterations_at(level) for level in range(20)} == {2000}
+    config = TrainConfig(iteration_decay=0.1)
+    assert [config.iterations_at(level) for level in range(12)] == [*range(2000, 0, -200), 200, 200]
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1), st.integers(0, 60))
+def test_no_level_has_more_iterations_than_the_one_below_or_none(iterations, decay, level):
+    config = TrainConfig(iterations=iterations, iteration_decay=decay)
+    assert iterations >= config.iterations_at(level) >= config.iterations_at(level + 1) >= 1
+
+
 def test_laptop_stays_at_128_pixels():
     assert TrainConfig.for_profile("laptop").max_size <= 128
 

@@ -103,6 +103,23 @@ def test_the_reconstruction_loss_falls(picture, tiny):
     assert losses[-5:].mean() < 0.8 * losses[:5].mean()
 
 
+def test_decayed_levels_train_shorter_and_a_resume_knows_it(picture, tiny, tmp_path):
+    config = TrainConfig.from_dict(tiny.to_dict() | {"iterations": 10, "iteration_decay": 0.3})
+    seen = []
+    whole = train(picture, config, progress=False, device="cpu", callback=seen.append)
+    assert [len(level.history) for level in whole.levels] == [10, 7, 4, 1]
+    assert [each.iterations for each in seen if each.iteration == each.iterations] == [10, 7, 4, 1]
+
+    def stop(progress):
+        if progress.level == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(picture, config, progress=False, device="cpu", callback=stop, checkpoint=tmp_path / "checkpoint")
+    resumed = train(picture, config, progress=False, device="cpu", checkpoint=tmp_path / "checkpoint")
+    assert same_bits(resumed, whole)
+
+
 def test_the_learning_rate_drops_to_a_tenth_after_four_fifths(picture, tiny):
     rates = []
 

@@ -18,13 +18,13 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
 export GOMP_SPINCOUNT ?= 2000
 
-.PHONY: help reproduce test test-unit test-notebooks notebooks bench gpu-check lab lint lock clean
+.PHONY: help reproduce test test-unit test-notebooks notebooks student bench gpu-check lab lint lock clean
 .NOTPARALLEL:
 
 help: ## list the commands
 	@awk -F ': *[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
-reproduce: $(INSTALLED) ## run the notebooks and write figures/ with the report
+reproduce: $(INSTALLED) ## run the notebooks that need it and write figures/ with the report
 	$(PY) -m singan_core reproduce
 
 test: test-unit test-notebooks ## all tests
@@ -41,6 +41,9 @@ test-notebooks: $(INSTALLED) ## run every notebook in seconds; an error in a cel
 
 notebooks: $(INSTALLED) ## run the notebooks at profile laptop and put the outputs into them, as they are committed
 	$(PY) -m singan_core reproduce --publish
+
+student: $(INSTALLED) ## write build/student/, the notebooks without solutions, and prove that they can be handed out
+	OMP_NUM_THREADS=1 $(PY) -m singan_core.student
 
 bench: $(INSTALLED) ## measure speed, memory, scaling, quality (hours; resumes); some of it: make bench BENCH="speed memory"
 	$(PY) -m benchmarks $(BENCH)

@@ -217,6 +217,8 @@ class Reproduce:
     examples: ClassVar[tuple[str, ...]] = (
         "reproduce",
         "reproduce --notebooks 00 02 --profile smoke --output build/smoke",
+        "reproduce --seeds 0 1 2 --images mountains peaks",
+        "reproduce --scheduler tcp://10.0.0.1:8786 --profile paper",
         "reproduce --publish",
     )
     interrupted: ClassVar[str] = "Interrupted. What was finished is kept, and a training resumes when it is run again."
@@ -225,6 +227,12 @@ class Reproduce:
     """Numbers or beginnings of names, or paths."""
     profile: Profile = None
     """Settings of all trainings."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="SEED", help_behavior_hint="(default: the notebook's own)")] = ()
+    """Run every notebook that draws at random once per seed."""
+    images: Annotated[tuple[str, ...], arg(metavar="NAME", help_behavior_hint="(default: the notebook's own)")] = ()
+    """Run every notebook that leaves the choice once per bundled picture (see the command `images`)."""
+    scheduler: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(default: this machine)")] = None
+    """A Dask scheduler; its workers must share this checkout, the run store and the output folder."""
     retrain: FlagCreatePairsOff[bool] = False
     """Train again what has been trained already."""
     output: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: SINGAN_FIGURES, else figures)")] = (
@@ -244,10 +252,20 @@ class Reproduce:
         if self.publish and profile != PUBLISHED_PROFILE:
             raise SinGANError(f"Notebooks are published at profile {PUBLISHED_PROFILE}: leave --profile out.")
         names = self.notebooks or None
-        outcomes = reproduce(names, profile, retrain=self.retrain, output=self.output)
+        outcomes = reproduce(
+            names,
+            profile,
+            seeds=self.seeds,
+            images=self.images,
+            scheduler=self.scheduler,
+            retrain=self.retrain,
+            output=self.output,
+        )
+        several = {"seed": bool(self.seeds), "image": bool(self.images)}
         rows = [
             {
                 "notebook": outcome.name,
+                **{name: getattr(outcome, name) for name, shown in several.items() if shown},
                 "result": "failed" if outcome.error else "passed",
                 "time": minutes(outcome.seconds),
                 "error": outcome.error or "",
@@ -255,7 +273,7 @@ class Reproduce:
             for outcome in outcomes
         ]
         folder = results_folder(profile, self.output)
-        print(f"{table(rows)}\n\n{folder / 'index.html'}")
+        print(f"{table(rows)}\n\n{folder / 'report.html'}")
         problems = [outcome.error for outcome in outcomes if outcome.error]
         for path in find_notebooks(names) if self.publish else []:
             try:

@@ -1,7 +1,8 @@
 """The checkable claims of the reports, and verdicts that are computed from measurements, never typed in.
 
 data/claims.yaml holds the claims, each with the quantities a notebook measures and a rule over them. A notebook calls
-`record`; what it measured goes to figures/<profile>/results, and the verdict follows from it whenever it is asked for.
+`record`; what it measured goes to figures/<profile>/results, and the verdict follows from it whenever it is asked for:
+on one run as a `Verdict`, on several, with other seeds and pictures, as a `Summary`.
 """
 
 import ast
@@ -14,7 +15,9 @@ import numbers
 import operator
 import platform
 import re
-from collections.abc import Callable, Mapping
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +29,12 @@ from singan_core.config import resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import data_folder
-from singan_core.plots import figures_folder
+from singan_core.metrics import Interval, confidence_interval
+from singan_core.plots import profile_folder
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
-NOT_TESTABLE = "not testable here"
+NOT_TESTABLE, NOT_MEASURED = "not testable here", "not measured yet"
+OUTCOMES = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_TESTABLE, NOT_MEASURED)
 
 Values = Mapping[str, float]
 
@@ -37,6 +42,9 @@ _ALWAYS = ("id", "report", "section", "notebook", "claim")
 _TESTABLE = ("test", "measured", "rule")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _QUANTITY = re.compile(r"[a-z][a-z0-9_]*")
+_IMAGE = re.compile(r"[a-z0-9_-]+")
+_NO_QUANTITY = ("profile", "seed", "image")
+_RESULT = ("claim", "profile", "seed", "image", "commit", "measured")
 
 
 @dataclass(frozen=True)
@@ -62,17 +70,27 @@ class Claim:
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """A claim beside one notebook run's measurements of it; shows itself in a notebook and as text."""
+    """A claim beside one notebook run's measurements of it; shows itself in a notebook and as text.
+
+    image: the name of the picture, None where the notebook takes none. commit: see `current_commit`.
+    """
 
     claim: Claim
     measured: dict[str, float]
     profile: str
     seed: int
+    image: str | None = None
+    commit: str | None = None
 
     @property
     def outcome(self) -> str:
         """`reproduced`, `partly`, `not reproduced` or `not testable here`."""
         return verdict(self.claim, self.measured)
+
+    @property
+    def run(self) -> str:
+        """Which run it was: `mountains, seed 0`, or `seed 0`."""
+        return f"{self.image}, seed {self.seed}" if self.image else f"seed {self.seed}"
 
     def __repr__(self) -> str:
         return "\n".join(f"{name}: {text}" for name, text in self._rows())
@@ -88,19 +106,79 @@ class Verdict:
     def _rows(self) -> list[tuple[str, str]]:
         claim = self.claim
         rows = [("Claim", claim.claim), ("Source", f"{claim.report}, {claim.section}")]
-        rows += [("Published", f"{name}: {_figure(value)}") for name, value in claim.published.items()]
+        rows += [("Published", f"{name}: {figure_text(value)}") for name, value in claim.published.items()]
         if claim.not_testable:
             return [*rows, ("Verdict", f"{NOT_TESTABLE}: {claim.not_testable}")]
         rows.append(("Test", claim.test))
         rows += [
-            ("Measured", f"{name} = {_figure(self.measured[name])} ({meaning})")
+            ("Measured", f"{name} = {figure_text(self.measured[name])} ({meaning})")
             for name, meaning in claim.measured.items()
         ]
         rows.append(("Rule", "; ".join(f"{outcome} if {condition}" for outcome, condition in claim.rule.items())))
-        rows.append((f"Verdict at profile {self.profile}, seed {self.seed}", self.outcome))
+        rows.append((f"Verdict at profile {self.profile}, {self.run}", self.outcome))
         if self.profile == "smoke":
             rows.append(("Note", "The profile smoke only tests the code: its verdicts are no evidence."))
         return rows
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A claim over its runs at one profile: each quantity's mean and interval, and the verdict on the means.
+
+    runs: one per picture and seed, in this order; none when nothing has been measured.
+    """
+
+    claim: Claim
+    runs: tuple[Verdict, ...]
+
+    @property
+    def pictures(self) -> dict[str | None, "Summary"]:
+        """The runs of each picture, by its name."""
+        names = dict.fromkeys(run.image for run in self.runs)
+        return {name: Summary(self.claim, tuple(run for run in self.runs if run.image == name)) for name in names}
+
+    @property
+    def measured(self) -> dict[str, Interval]:
+        """Each quantity's mean with its 95 % interval over the runs; empty without runs.
+
+        Several pictures count alike, however many seeds each has: the mean is that of the pictures' means, and the
+        interval, with n pictures, says how much it depends on the picture. One value has an infinite interval.
+        """
+        if not self.runs:
+            return {}
+        if len(pictures := self.pictures) > 1:
+            means = [picture.measured for picture in pictures.values()]
+            return {name: confidence_interval([each[name].mean for each in means]) for name in self.claim.measured}
+        return {name: confidence_interval([run.measured[name] for run in self.runs]) for name in self.claim.measured}
+
+    @property
+    def outcome(self) -> str:
+        """The verdict that the claim's rule gives for the means, one of OUTCOMES.
+
+        Means for which the rule divides by zero fulfil no condition.
+        """
+        if self.claim.not_testable or not self.runs:
+            return NOT_TESTABLE if self.claim.not_testable else NOT_MEASURED
+        try:
+            return verdict(self.claim, {name: value.mean for name, value in self.measured.items()})
+        except SinGANError:
+            return NOT_REPRODUCED
+
+    @property
+    def agreement(self) -> str:
+        """How many single runs have this outcome: `in 2 of 3 runs (1 partly)`; empty where nothing is judged."""
+        if self.outcome in (NOT_TESTABLE, NOT_MEASURED):
+            return ""
+        single = Counter(run.outcome for run in self.runs)
+        others = [f"{single[outcome]} {outcome}" for outcome in OUTCOMES if single[outcome] and outcome != self.outcome]
+        if len(self.runs) == 1:
+            return "in 1 run"
+        return f"in {single[self.outcome]} of {len(self.runs)} runs" + (f" ({', '.join(others)})" if others else "")
+
+    @property
+    def disagreeing(self) -> bool:
+        """Whether a single run has another outcome than all together."""
+        return bool(self.agreement) and any(run.outcome != self.outcome for run in self.runs)
 
 
 def load_claims(path: Path | None = None) -> dict[str, Claim]:
@@ -160,51 +238,112 @@ def verdict(claim: Claim, measured: Values) -> str:
     return NOT_REPRODUCED
 
 
-def record(claim_id: str, /, *, profile: str | None, seed: int, **measured: float) -> Verdict:
+def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | None = None, **measured: float) -> Verdict:
     """Write what a notebook measured for a claim to figures/<profile>/results, and give the verdict to show.
 
-    measured: the quantities that the claim declares, all of them and no others, as finite numbers (none for a claim
-    that is not testable). An earlier result of the same claim, profile and seed is replaced.
+    image: the name of the picture, in a notebook that has the parameter `image_name`. measured: the quantities that the
+    claim declares, all of them and no others, as finite numbers (none for a claim that is not testable). An earlier
+    result of the same claim, profile, seed and picture is replaced.
 
     Raises SinGANError for an unknown claim, profile or quantity, and for a place that cannot be written.
     """
     claim = find_claim(claim_id)
     profile = resolve_profile(profile)
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
-    found = Verdict(claim, _checked_values(claim, measured), profile, int(seed))
+    _check_run(seed, image)
+    found = Verdict(claim, _checked_values(claim, measured), profile, int(seed), image, current_commit())
     found.outcome  # noqa: B018, a rule that cannot be computed fails before anything is written
     result = {
         "claim": claim.id,
         "profile": profile,
         "seed": found.seed,
+        "image": image,
         "measured": found.measured,
         "torch": str(torch.__version__),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+        "commit": found.commit,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_text(_results_folder(profile) / f"{claim.id}-seed{found.seed}.json", json.dumps(result, indent=2) + "\n")
+    write_text(profile_folder(profile) / "results" / _file_name(found), json.dumps(result, indent=2) + "\n")
     return found
 
 
-def results(claim_id: str, profile: str | None) -> list[Verdict]:
-    """What has been recorded for a claim at a profile, one entry per seed, in order of the seeds; may be empty.
+def results(claim_id: str, profile: str | None) -> Summary:
+    """What has been recorded for a claim at a profile, over all seeds and pictures.
 
-    Raises SinGANError for an unknown claim or profile, for a damaged result, and for one whose quantities are not those
-    that the claim declares now.
+    Files that do not fit the claim as it is now are left out. Raises SinGANError for an unknown claim or profile.
     """
     claim, profile = find_claim(claim_id), resolve_profile(profile)
-    pattern = re.compile(re.escape(claim.id) + r"-seed(\d+)\.json")
-    found = []
-    for path in _results_folder(profile).glob(f"{claim.id}-seed*.json"):
-        if not (match := pattern.fullmatch(path.name)):
-            continue
+    summaries, _ = read_results(profile_folder(profile) / "results", profile, [claim])
+    return summaries[claim.id]
+
+
+def read_results(folder: Path, profile: str, claims: Iterable[Claim]) -> tuple[dict[str, Summary], dict[str, str]]:
+    """The claims over the results in a folder, by id; and the files left out, by name, each with the reason.
+
+    Left out are files that are damaged, of another profile or claim, or have other quantities than their claim now.
+    """
+    known = {claim.id: claim for claim in claims}
+    runs: dict[str, list[Verdict]] = {name: [] for name in known}
+    left_out = {}
+    for path in sorted(folder.glob("*.json")):
         try:
-            measured = json.loads(path.read_text(encoding="utf-8"))["measured"]
-            found.append(Verdict(claim, _checked_values(claim, measured), profile, int(match[1])))
-        except (OSError, ValueError, KeyError, TypeError, SinGANError) as error:
-            raise SinGANError(f"{path} is no result of this claim ({error}). Run {claim.notebook} again.") from error
-    return sorted(found, key=lambda result: result.seed)
+            run = _read_result(path, known)
+            if (run.profile, _file_name(run)) != (profile, path.name):
+                raise SinGANError("its name or its folder is that of another result")
+        except SinGANError as error:
+            left_out[path.name] = str(error)
+        else:
+            runs[run.claim.id].append(run)
+    ordered = {name: sorted(found, key=lambda run: (run.image or "", run.seed)) for name, found in runs.items()}
+    return {name: Summary(known[name], tuple(found)) for name, found in ordered.items()}, left_out
+
+
+def _read_result(path: Path, claims: Mapping[str, Claim]) -> Verdict:
+    """A result file as a Verdict that can be computed, or SinGANError."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        claim, profile, seed, image, commit, measured = (result[name] for name in _RESULT)
+        if claim not in claims:
+            raise SinGANError(f"there is no claim {claim!r}")
+        _check_run(seed, image)
+        values = _checked_values(claims[claim], measured)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SinGANError(f"it is damaged or by another version ({error!r})") from error
+    found = Verdict(claims[claim], values, str(profile), seed, image, None if commit is None else str(commit))
+    found.outcome  # noqa: B018, divides by zero
+    return found
+
+
+def _file_name(run: Verdict) -> str:
+    return "-".join(filter(None, [run.claim.id, run.image, f"seed{run.seed}.json"]))
+
+
+def current_commit() -> str | None:
+    """The commit of the checkout that this code runs from, short, with `-dirty` where tracked files differ from it.
+
+    Those in figures/ do not count: the notebooks write them. None outside of a checkout and without git.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():  # or git would take any repository around an installed package
+        return None
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        # without its optional locks, so that a commit that is made meanwhile is not turned away
+        return subprocess.run(["git", "--no-optional-locks", *words], cwd=checkout, capture_output=True, text=True)
+
+    try:
+        commit = git("rev-parse", "--short", "HEAD")
+        changed = git("diff", "--quiet", "--no-ext-diff", "HEAD", "--", ".", ":(exclude)figures")
+    except OSError:
+        return None
+    return None if commit.returncode else commit.stdout.strip() + ("-dirty" if changed.returncode else "")
+
+
+def figure_text(value: str | float) -> str:
+    """A published or measured figure as text, numbers to at least four digits."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 # -- rules
@@ -290,7 +429,7 @@ def _checked_claim(entry: Any, number: int) -> Claim:
     if testable and (not _is_table(measured, str) or not measured):
         raise SinGANError(f"{name}: the field 'measured' must map each quantity to its meaning, got {measured!r}.")
     for quantity in measured:
-        if not _QUANTITY.fullmatch(quantity) or keyword.iskeyword(quantity) or quantity in ("profile", "seed"):
+        if not _QUANTITY.fullmatch(quantity) or keyword.iskeyword(quantity) or quantity in _NO_QUANTITY:
             raise SinGANError(f"{name}: 'measured' has {quantity!r}; take a name like `late_over_early`, no keyword.")
     rule = entry.get("rule", {})
     if testable and (not _is_table(rule, str) or list(rule) not in ([REPRODUCED], [REPRODUCED, PARTLY])):
@@ -315,6 +454,13 @@ def _is_table(value: Any, kinds: type | tuple[type, ...]) -> bool:
     )
 
 
+def _check_run(seed: Any, image: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
+    if image is not None and not (isinstance(image, str) and _IMAGE.fullmatch(image)):
+        raise SinGANError(f"image must be a name of lower-case letters, digits, _ and -, or None; got {image!r}.")
+
+
 def _checked_values(claim: Claim, measured: Values) -> dict[str, float]:
     """The measured values as floats, in the claim's order, or SinGANError."""
     if unknown := [name for name in measured if name not in claim.measured]:
@@ -329,11 +475,3 @@ def _checked_values(claim: Claim, measured: Values) -> dict[str, float]:
             raise SinGANError(f"Claim {claim.id}: {name} must be a finite number, got {value!r}.")
         values[name] = float(value)
     return values
-
-
-def _results_folder(profile: str) -> Path:
-    return figures_folder(profile) / "results"
-
-
-def _figure(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"

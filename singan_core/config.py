@@ -194,10 +194,11 @@ PROFILES: dict[str, dict[str, Any]] = {
     "laptop": {
         "max_size": 128,
         "double_kernels_every": 0,
-        "iterations": 1000,
+        "iterations": 800,
         "discriminator_steps": 1,
         "generator_steps": 1,
         "penalty_every": 4,
+        "precision": "mixed",
     },
     # the authors' settings
     "paper": {},

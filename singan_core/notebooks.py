@@ -3,7 +3,9 @@
 Running them is the business of `reproduce`, the page over all of them that of `report`.
 """
 
+import ast
 import copy
+import difflib
 import json
 import logging
 import os
@@ -17,6 +19,7 @@ from singan_core.errors import SinGANError
 from singan_core.files import replacing
 
 try:
+    import papermill
     from nbconvert import HTMLExporter
     from papermill.iorw import load_notebook_node, write_ipynb
 except ModuleNotFoundError as error:
@@ -42,7 +45,9 @@ class Outcome:
     """What became of one notebook; kept in the metadata of its executed copy.
 
     name: its file name without suffix. error: cell and exception in one line, None when every cell ran. seconds: run
-    time with the start of the kernel. finished: local date and time. device, torch: where, and with which version.
+    time with the start of the kernel. finished: local date and time. profile, seed, image: its parameters, None where
+    the notebook's own value was left. device, torch, commit: where, and with which versions. pyramids: the runs that it
+    asked for, key to `shipped` or `runs`. fingerprint: of all that the run depended on, see `reproduce`.
     """
 
     name: str
@@ -52,8 +57,13 @@ class Outcome:
     seconds: float
     finished: str
     profile: str
+    seed: int | None
+    image: str | None
     device: str
     torch: str
+    commit: str | None
+    pyramids: dict[str, str]
+    fingerprint: str
 
 
 def read_notebook(path: Path) -> Notebook:
@@ -76,6 +86,27 @@ def read_outcome(executed: Path) -> Outcome:
 
 
 # -- what a notebook says about itself
+
+
+def declared_parameters(notebook: Notebook) -> dict[str, Any]:
+    """Names that the cell tagged `parameters` sets, with their values; None for a value that is no literal."""
+    found = {}
+    for name, parameter in papermill.inspect_notebook(notebook).items():
+        try:
+            found[name] = ast.literal_eval(parameter["default"])
+        except (ValueError, SyntaxError):
+            found[name] = None
+    return found
+
+
+def check_declared(path: Path, notebook: Notebook, parameters: Iterable[str]) -> None:
+    """SinGANError for a name that the notebook does not declare; papermill would set it and nobody would read it."""
+    declared = declared_parameters(notebook)
+    for name in parameters:
+        if name not in declared:
+            close = difflib.get_close_matches(name, declared, n=1)
+            hint = f"it has {close[0]!r}, correct that" if close else f"it has {', '.join(declared) or 'none'}"
+            raise SinGANError(f"{path.name} declares no parameter {name!r} in its cell tagged `parameters`: {hint}.")
 
 
 def title_and_question(notebook: Notebook, name: str) -> tuple[str, str]:
@@ -195,7 +226,7 @@ PAGE_TEMPLATE = """
 {%- endblock -%}
 {%- block body_header -%}
 {{ super() }}
-<p><a href="../index.html">All notebooks</a></p>
+<p><a href="../report.html">All notebooks</a></p>
 {%- if resources.error %}<p>This run failed: {{ resources.error | escape_html }}</p>{% endif -%}
 {%- endblock -%}
 """

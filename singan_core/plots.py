@@ -64,13 +64,25 @@ class Figure(matplotlib.figure.Figure):
 # -- files
 
 
-def figures_folder(profile: str) -> Path:
-    """Where the figures of a profile are kept: $SINGAN_FIGURES, else `figures` in the checkout, else ./figures."""
+def profile_folder(profile: str) -> Path:
+    """Where all runs of a profile leave what they made: in $SINGAN_FIGURES, else `figures` in the checkout or here."""
     if chosen := os.environ.get("SINGAN_FIGURES"):
         return Path(chosen) / profile
     checkout = Path(__file__).resolve().parents[1]
     in_checkout = (checkout / "pyproject.toml").exists()
     return (checkout if in_checkout else Path.cwd()) / "figures" / profile
+
+
+def figures_folder(profile: str) -> Path:
+    """Where the figures of this run are kept: `profile_folder`, or its subfolder $SINGAN_VARIANT where that is set.
+
+    A variant is a run with another seed or picture than the notebook's own. Raises SinGANError for a name that has
+    other characters than lower-case letters, digits, `_` and `-`.
+    """
+    variant = os.environ.get("SINGAN_VARIANT", "")
+    if not re.fullmatch(r"[a-z0-9_-]*", variant):
+        raise SinGANError(f"SINGAN_VARIANT has lower-case letters, digits, _ and - only, not {variant!r}: unset it.")
+    return profile_folder(profile) / variant
 
 
 def save_figure(figure: matplotlib.figure.Figure, name: str, profile: str) -> Path:
@@ -276,11 +288,13 @@ def plot_progress(progress: Progress, columns: Sequence[str], pictures: Sequence
     axes = figure.add_subplot(grid[1, :])
     _plain(axes)
     histories = [level.history for level in progress.model.levels] + [progress.history]
-    for level, history in enumerate(histories):
-        _draw_curves(axes, _named_losses(history, columns), smooth=1, first=level * progress.iterations)
-        axes.axvline((level + 1) * progress.iterations, color="0.8", linewidth=0.8, zorder=0)
-    axes.set_xlim(0, progress.levels * progress.iterations)
-    axes.set_xlabel(f"iteration ({progress.iterations} per level)")
+    ends = np.cumsum([progress.model.config.iterations_at(level) for level in range(progress.levels)]).tolist()
+    for history, first in zip(histories, [0, *ends], strict=False):
+        _draw_curves(axes, _named_losses(history, columns), smooth=1, first=first)
+    for end in ends:
+        axes.axvline(end, color="0.8", linewidth=0.8, zorder=0)
+    axes.set_xlim(0, ends[-1])
+    axes.set_xlabel("iteration, level after level")
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[: len(columns)], labels[: len(columns)], loc="upper right", ncols=len(columns), fontsize=9)
     state = f"level {progress.level}, iteration {progress.iteration} of {progress.iterations}"

@@ -1,80 +1,57 @@
-"""The page over a batch of notebooks: figures, run times, measured claims and verdicts, readable without a server."""
+"""The pages over a batch of notebooks, to be read without a server: `report.html`, and in short `report.md`.
+
+They show every claim with what was measured and the verdict, and of every notebook how its run went, its figures and
+its tables. All of it is read from the files that the runs left behind, and equal files give equal pages.
+"""
 
 import contextlib
 import html
-import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from singan_core.claims import NOT_TESTABLE, Claim, Verdict, load_claims
+from PIL import Image
+
+from singan_core.claims import OUTCOMES, Summary, figure_text, load_claims, read_results
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
-from singan_core.notebooks import Outcome, read_outcome
+from singan_core.metrics import Interval
+from singan_core.notebooks import (
+    Outcome,
+    code_cells,
+    declared_parameters,
+    read_notebook,
+    read_outcome,
+    title_and_question,
+)
 
-STYLE = """
-:root { color-scheme: light dark;
-  --ink: #222; --soft: #666; --line: #ddd; --paper: #fdfdfb; --bad: #a3241d; --good: #1d6b3a; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --soft: #999; --line: #444; --paper: #1b1b1b; --bad: #f08a80; --good: #7cc796; }
-}
-body { margin: 0 auto; max-width: 46rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-  font: 1.05rem/1.55 Georgia, "Times New Roman", serif; overflow-wrap: break-word; }
-h1, h2 { line-height: 1.2; font-weight: normal; }
-h1 { font-size: 1.9rem; } h2 { font-size: 1.35rem; margin: 3rem 0 0.3rem; }
-a { color: inherit; }
-.about, footer, table, nav { font-family: system-ui, sans-serif; font-size: 0.85rem; }
-.about, footer { color: var(--soft); }
-.question { font-style: italic; margin: 0.3rem 0; }
-.passed { color: var(--good); } .failed { color: var(--bad); }
-figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; }
-figcaption { font-family: system-ui, sans-serif; font-size: 0.8rem; color: var(--soft); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.8rem 0.35rem 0;
-  border-bottom: 1px solid var(--line); }
-td.time { text-align: right; white-space: nowrap; }
-footer { margin-top: 4rem; border-top: 1px solid var(--line); padding-top: 1rem; }
-"""
+try:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+except ModuleNotFoundError as error:
+    raise SinGANError(f"The report needs {error.name}: python -m pip install -e '.[course]'.") from error
+
+SHORT = 170
+"""Characters of a claim in the table of all claims; the notebook's section has the whole."""
+LONG_TABLE = 12
+"""Rows above which a notebook's table is folded."""
 
 
-def write_index(folder: Path, profile: str) -> Path:
-    """Write <folder>/index.html over all executed copies, figures and measured results in a folder; give its path.
+def write_report(folder: Path, profile: str) -> Path:
+    """Write <folder>/report.html and report.md over all runs of a profile in a folder; give the path of the former.
 
-    Links are relative and nothing comes from the network, so the folder can be moved, zipped and read offline.
+    The folder holds executed copies in `notebooks`, figures NN_name.png, measurements in `results`, and a subfolder
+    with copies and figures for each variant, a run with another seed or picture. Links are relative and nothing comes
+    from the network, so the folder can be moved, zipped and read offline. What cannot be read is listed as left out.
     """
-    outcomes = []
-    for path in sorted((folder / "notebooks").glob("*.ipynb")):
-        with contextlib.suppress(SinGANError):  # a copy by another version is left out until it is run again
-            outcomes.append(read_outcome(path))
-    figures = sorted(path.name for path in folder.glob("*") if path.suffix in (".png", ".gif"))
-    failed = sum(outcome.error is not None for outcome in outcomes)
-    total = sum(outcome.seconds for outcome in outcomes)
-    parts = [
-        f"<h1>SinGAN: results at profile {html.escape(profile)}</h1>",
-        f"<p class='about'>{len(outcomes) - failed} of {len(outcomes)} notebooks passed, {minutes(total)} in all.</p>",
-    ]
-    if profile == "smoke":
-        parts.append("<p>The profile smoke only tests the code: its pictures and numbers are no evidence.</p>")
-    rows = "".join(
-        f"<tr><td><a href='#{_escaped(outcome.name)}'>{_escaped(outcome.title)}</a></td><td>{_status(outcome)}</td>"
-        f"<td class='time'>{minutes(outcome.seconds)}</td></tr>"
-        for outcome in outcomes
-    )
-    parts.append(f"<nav><table>{rows}</table></nav>")
-    parts += [_section(outcome, figures) for outcome in outcomes]
-    parts.append(_claims_table(folder / "results", profile, [outcome.name for outcome in outcomes]))
-    parts.append(
-        "<footer>This page and the figures work offline. The notebooks' pages load MathJax from the network to set "
-        "formulas; without it formulas stand there as LaTeX.</footer>"
-    )
-    page = (
-        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>SinGAN: {html.escape(profile)}</title><style>{STYLE}</style></head>\n<body>\n"
-        + "\n".join(filter(None, parts))
-        + "\n</body></html>\n"
-    )
-    write_text(folder / "index.html", page)
-    return folder / "index.html"
+    report = _gather(folder, profile)
+    page = _page().render(report=report, explanation=_EXPLANATION, outcomes=OUTCOMES, long_table=LONG_TABLE)
+    write_text(folder / "report.html", page)
+    write_text(folder / "report.md", "\n".join(_markdown(report)) + "\n")
+    return folder / "report.html"
 
 
 def minutes(seconds: float) -> str:
@@ -84,73 +61,427 @@ def minutes(seconds: float) -> str:
     return f"{hours}:{left:02}:{whole:02}" if hours else f"{left}:{whole:02}"
 
 
-def _section(outcome: Outcome, figures: list[str]) -> str:
-    """A notebook on the page: title, question, how the run went, its figures."""
-    name = _escaped(outcome.name)
-    own = [figure for figure in figures if figure.startswith(f"{outcome.name[:2]}_")]
-    when = outcome.finished.replace("T", " ")[:16]
-    where = (minutes(outcome.seconds), outcome.device, f"profile {outcome.profile}", f"torch {outcome.torch}", when)
-    about = (_status(outcome), *map(_escaped, where), f"<a href='notebooks/{name}.ipynb'>notebook file</a>")
-    question = f"<p class='question'>{_escaped(outcome.question)}</p>" if outcome.question else ""
-    error = f"<p class='failed'>{_escaped(outcome.error)}</p>" if outcome.error else ""
-    return (
-        f"<section id='{name}'><h2><a href='notebooks/{name}.html'>{_escaped(outcome.title)}</a></h2>"
-        f"{question}<p class='about'>{' · '.join(about)}</p>{error}{''.join(map(_figure, own))}</section>"
-    )
+# -- what the pages show
 
 
-def _figure(name: str) -> str:
-    caption = _escaped(Path(name).stem[3:].replace("_", " "))
-    return (
-        f"<figure><a href='{_escaped(name)}'><img src='{_escaped(name)}' alt='Figure: {caption}' loading='lazy'></a>"
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+@dataclass(frozen=True)
+class Run:
+    """An executed copy. files: links to it by what they lead to, relative to the report.
+
+    label: that of a variant; empty for the run with the notebook's own seed and picture, which alone has `cells`, those
+    of the notebook, and `parameters`, its own.
+    """
+
+    outcome: Outcome
+    label: str
+    files: dict[str, str]
+    cells: list[Any]
+    parameters: dict[str, Any]
+
+    @property
+    def page(self) -> str:
+        """Link to what is best read: the rendered copy, where it was written."""
+        return next(iter(self.files.values()))
 
 
-def _status(outcome: Outcome) -> str:
-    word = "passed" if outcome.error is None else "failed"
-    return f"<span class='{word}'>{word}</span>"
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a notebook. size: (width, height) in pixels, None where the file is damaged."""
+
+    link: str
+    caption: str
+    size: tuple[int, int] | None
+
+    @property
+    def broad(self) -> bool:
+        """Whether half of the page is too narrow for it."""
+        return self.size is not None and self.size[0] > max(600, 2.4 * self.size[1])
 
 
-def _claims_table(results: Path, profile: str, notebooks: list[str]) -> str:
-    """The claims of these notebooks, and all that were measured, with the verdicts as the rules give them now."""
+@dataclass(frozen=True)
+class Cells:
+    """A table as texts. rows: the first one is the header. right: columns to set to the right, as numbers are."""
+
+    rows: list[list[str]]
+    right: list[bool]
+
+    @property
+    def broad(self) -> bool:
+        """Whether half of the page is too narrow for it."""
+        return sum(max(map(len, column)) for column in zip(*self.rows, strict=True)) > 55
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a notebook shows under one of its headings."""
+
+    heading: str
+    pictures: list[Picture]
+    tables: list[Cells]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A notebook on the pages. own: the run with its own seed and picture, None where there are only others or none."""
+
+    name: str
+    title: str
+    question: str
+    own: Run | None
+    variants: list[Run]
+    parts: list[Part]
+    claims: list[Summary]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the pages. problem: why there are no claims. left_out: files that cannot be read, and why."""
+
+    profile: str
+    sections: list[Section]
+    claims: dict[str, list[Summary]]
+    problem: str
+    left_out: dict[str, str]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for section in self.sections for run in (section.own, *section.variants) if run]
+
+    @property
+    def shown(self) -> list[str]:
+        """Names of the notebooks that have a section."""
+        return [section.name for section in self.sections]
+
+    @property
+    def summaries(self) -> list[Summary]:
+        return [summary for group in self.claims.values() for summary in group]
+
+    @property
+    def commits(self) -> list[str]:
+        """The versions of the code that the runs and the measurements come from."""
+        measured = [run.commit for summary in self.summaries for run in summary.runs]
+        return sorted({commit or "unknown" for commit in [*(run.outcome.commit for run in self.runs), *measured]})
+
+    def among(self, name: str) -> list[str]:
+        """The different values of a field of the runs' outcomes."""
+        return sorted({str(getattr(run.outcome, name)) for run in self.runs})
+
+
+def _gather(folder: Path, profile: str) -> Report:
+    left_out: dict[str, str] = {}
+    own = {run.outcome.name: run for run in _runs(folder, "", left_out)}
+    labels = sorted(path.parent.name for path in folder.glob("*/notebooks"))
+    variants = [run for label in labels for run in _runs(folder, label, left_out)]
+    variants.sort(key=lambda run: (run.outcome.image or "", run.outcome.seed or 0, run.label))
     try:
-        claims = load_claims()
+        claims, problem = load_claims(), ""
     except SinGANError as error:
-        return f"<h2>Claims</h2><p class='failed'>{_escaped(str(error))}</p>" if results.is_dir() else ""
-    found: dict[str, list[Verdict]] = {}
-    for path in sorted(results.glob("*.json")):
+        claims, problem = {}, str(error)
+    summaries, unread = read_results(folder / "results", profile, claims.values())
+    left_out |= {f"results/{name}": reason for name, reason in unread.items() if not problem}
+    measured = {summary.claim.notebook for summary in summaries.values() if summary.runs}
+    figures = sorted(path for path in folder.glob("*_*") if path.suffix in (".png", ".gif"))
+    sections = [
+        _section(
+            name,
+            own.get(name),
+            [run for run in variants if run.outcome.name == name],
+            [summary for summary in summaries.values() if summary.claim.notebook == name],
+            [path for path in figures if path.name.startswith(f"{name[:2]}_")],
+        )
+        for name in sorted({*own, *(run.outcome.name for run in variants), *measured})
+    ]
+    groups: dict[str, list[Summary]] = {}
+    for summary in summaries.values():
+        groups.setdefault(summary.claim.report, []).append(summary)
+    return Report(profile, sections, groups, problem, left_out)
+
+
+def _runs(folder: Path, label: str, left_out: dict[str, str]) -> list[Run]:
+    """The executed copies of the notebooks' own runs, or of the variant with this label."""
+    runs = []
+    for path in sorted((folder / label / "notebooks").glob("*.ipynb")):
         try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-            verdict = Verdict(claims[result["claim"]], result["measured"], profile, result["seed"])
-            verdict.outcome  # noqa: B018, raises for quantities that do not fit the claim any more
-        except (OSError, ValueError, KeyError, TypeError, SinGANError):
-            continue  # of a claim that has changed since: its notebook has to run again
-        found.setdefault(verdict.claim.id, []).append(verdict)
+            outcome, notebook = read_outcome(path), None if label else read_notebook(path)
+        except SinGANError as error:
+            left_out[path.relative_to(folder).as_posix()] = str(error).replace(f"{path} ", "it ")
+            continue
+        kinds = {"executed notebook": ".html", "as a file": ".ipynb", "log": ".log"}
+        files = {kind: path.with_suffix(suffix) for kind, suffix in kinds.items()}
+        links = {kind: _link(file.relative_to(folder)) for kind, file in files.items() if file.exists()}
+        about = (notebook["cells"], declared_parameters(notebook)) if notebook else ([], {})
+        runs.append(Run(outcome, label, links, *about))
+    return runs
+
+
+def _section(name: str, own: Run | None, variants: list[Run], claims: list[Summary], figures: list[Path]) -> Section:
+    about = own or (variants[0] if variants else None)
+    title, question = (about.outcome.title, about.outcome.question) if about else (name, "")
+    parts = _parts(own.cells if own else [], figures)
+    return Section(name, title, question, own, variants, parts, claims)
+
+
+def _parts(cells: list[Any], figures: list[Path]) -> list[Part]:
+    """Figures and tables in the notebook's order, under its headings; figures that it does not name come last."""
+    parts, left = [Part("", [], [])], list(figures)
+    for cell in cells:
+        if cell["cell_type"] == "markdown" and (heading := title_and_question({"cells": [cell]}, "")[0]):
+            parts.append(Part(heading, [], []))
+        for runnable in code_cells({"cells": [cell]}):
+            here = [path for path in left if re.search(rf"\b{re.escape(path.stem)}\b", runnable["source"])]
+            left = [path for path in left if path not in here]
+            parts[-1].pictures.extend(map(_picture, here))
+            shown = [output.get("data", {}).get("text/html", "") for output in runnable["outputs"]]
+            parts[-1].tables.extend(filter(None, map(read_table, shown)))
+    parts.append(Part("Further figures" if len(left) < len(figures) else "", list(map(_picture, left)), []))
+    return [part for part in parts if part.pictures or part.tables]
+
+
+def _picture(path: Path) -> Picture:
+    size = None
+    with contextlib.suppress(OSError), Image.open(path) as image:
+        size = image.size
+    caption = path.stem[3:].replace("_", " ")
+    return Picture(_link(Path(path.name)), caption[:1].upper() + caption[1:], size)
+
+
+_CELL = r'<t{} style="text-align: (?:left|right)">[^<>]*</t{}>'
+_TABLE = re.compile(
+    rf"<table><thead><tr>(?:{_CELL.format('h', 'h')})+</tr></thead>"
+    rf"<tbody>(?:<tr>(?:{_CELL.format('d', 'd')})+</tr>)*</tbody></table>"
+)
+
+
+def read_table(markup: str) -> Cells | None:
+    """A table that `plots.table` wrote, taken out of its markup; None for any other markup."""
+    if not _TABLE.fullmatch(markup):
+        return None
+    rows = re.findall(r"<tr>(.*?)</tr>", markup, re.DOTALL)
+    texts = [[html.unescape(text) for text in re.findall(r">([^<>]*)</t[hd]>", row)] for row in rows]
+    return Cells(texts, [side == "right" for side in re.findall(r"text-align: (\w+)", rows[0])])
+
+
+# -- as text
+
+
+def _link(path: Path) -> str:
+    return quote(path.as_posix())
+
+
+def _anchor(name: str, kind: str) -> str:
+    return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
+
+
+def _interval_text(value: Interval) -> str:
+    """`0.5 [0.4, 0.6]`; without brackets for one value alone and for equal values."""
+    if value.n == 1 or value.low == value.high:
+        return figure_text(value.mean)
+    return f"{figure_text(value.mean)} [{figure_text(value.low)}, {figure_text(value.high)}]"
+
+
+def _words(quantity: str) -> str:
+    return quantity.replace("_", " ")
+
+
+def _shortened(text: str, characters: int = SHORT) -> str:
+    if len(text) <= characters:
+        return text
+    return text[: characters - 1].rsplit(" ", 1)[0].rstrip(",;:") + " …"
+
+
+def _counts(summaries: Iterable[Summary]) -> dict[str, int]:
+    """How many claims have each outcome, in the order of OUTCOMES."""
+    found = Counter(summary.outcome for summary in summaries)
+    return {outcome: found[outcome] for outcome in OUTCOMES}
+
+
+def _extent(summary: Summary) -> str:
+    """`1 run`, `3 runs`, `6 runs, 2 pictures`."""
+    runs, pictures = len(summary.runs), len(summary.pictures)
+    return f"{runs} run{'s' * (runs != 1)}" + (f", {pictures} pictures" if pictures > 1 else "")
+
+
+def _status(run: Run | None) -> str:
+    if run is None:
+        return "not run here"
+    return "passed" if run.outcome.error is None else "failed"
+
+
+def _moment(time: str) -> str:
+    return time.replace("T", " ")[:16]
+
+
+def _about(run: Run) -> list[str]:
+    """The circumstances of a run, in short pieces; those of a variant begin with its label."""
+    outcome = run.outcome
+    pieces = [
+        run.label,
+        minutes(outcome.seconds),
+        "image_name" in run.parameters and f"picture {run.parameters['image_name']}",
+        "seed" in run.parameters and f"seed {run.parameters['seed']}",
+        outcome.device,
+        f"torch {outcome.torch}",
+        outcome.commit and f"commit {outcome.commit}",
+        _moment(outcome.finished),
+    ]
+    return [str(piece) for piece in pieces if piece]
+
+
+def _differing(run: Run, section: Section) -> list[str]:
+    """Label and time of a variant, and what else is not as in the notebook's own run."""
+    label, time, *pieces = _about(run)
+    own = _about(section.own) if section.own else []
+    return [label, time, *(piece for piece in pieces if piece not in own)]
+
+
+def _passed(runs: list[Run], what: str) -> str:
+    return " ".join(f"{sum(run.outcome.error is None for run in runs)} of {len(runs)} {what} passed".split())
+
+
+def _totals(report: Report) -> list[str]:
+    """How the runs went, and where and when they were made."""
+    own, variants = [run for run in report.runs if not run.label], [run for run in report.runs if run.label]
+    times, commits = [_moment(time) for time in report.among("finished")], report.commits
+    pieces = [
+        _passed(own, "notebooks"),
+        variants and _passed(variants, "runs with other seeds and pictures"),
+        report.runs and f"{minutes(sum(run.outcome.seconds for run in report.runs))} of run time",
+        " to ".join(dict.fromkeys([*times[:1], *times[-1:]])),
+        *report.among("device"),
+        *(f"torch {version}" for version in report.among("torch")),
+        f"{len(commits)} commits" if len(commits) > 3 else commits and f"commit {', '.join(commits)}",
+    ]
+    return [str(piece) for piece in pieces if piece]
+
+
+def _warnings(report: Report) -> list[str]:
+    """What limits the worth of the numbers on the pages."""
+    disagreeing = sum(summary.disagreeing for summary in report.summaries)
+    failed = sum(run.outcome.error is not None for run in report.runs)
+    found = {
+        "The profile smoke only tests the code: its pictures and numbers are no evidence.": report.profile == "smoke",
+        "Runs and measurements come from several versions of the code.": len(report.commits) > 1,
+        "A commit with -dirty had changes that are in no commit.": any("-dirty" in name for name in report.commits),
+        f"{failed} of the runs failed: their errors stand in the sections of the notebooks.": failed > 0,
+        f"In {disagreeing} of the claims single runs have another verdict than all together.": disagreeing > 0,
+        f"The claims cannot be read: {report.problem}": bool(report.problem),
+    }
+    return [warning for warning, holds in found.items() if holds]
+
+
+_EXPLANATION = (
+    "A verdict is computed: a rule that was written down with the claim is applied to the measured quantities. With "
+    "several runs it is applied to their means, and beside it stands how many single runs have the same verdict. "
+    "Brackets hold 95 % intervals of the mean: over the seeds of a picture, or over the pictures where there are "
+    "several. A single run has none."
+)
+
+
+# -- report.md
+
+
+def _markdown(report: Report) -> list[str]:
+    """The lines of report.md: all verdicts with their numbers, then how each notebook's run went."""
+    lines = [
+        f"# SinGAN at profile {_md(report.profile)}: claims and measurements",
+        "",
+        _md(" · ".join(_totals(report))),
+    ]
+    for warning in _warnings(report):
+        lines += ["", f"**{_md(warning)}**"]
+    lines += ["", "## Verdicts", "", _md(_EXPLANATION), ""]
+    counts = [[_md(name), *map(str, _counts(group).values())] for name, group in report.claims.items()]
+    lines += _md_table(["report", *OUTCOMES], [*counts, ["all", *map(str, _counts(report.summaries).values())]])
+    for name, group in report.claims.items():
+        lines += [f"### {_md(name)}", ""]
+        lines += _md_table(["claim", "published", "measured", "verdict"], map(_md_claim, group))
+    lines += ["## Notebooks", ""]
+    for section in report.sections:
+        lines += _md_section(section)
+    if report.left_out:
+        lines += ["## Left out", "", *(f"- {_md(f'{name}: {why}')}" for name, why in report.left_out.items()), ""]
+    return lines[:-1]
+
+
+def _md_claim(summary: Summary) -> list[str]:
+    claim = summary.claim
+    measured = [f"{_words(name)} {_interval_text(value)}" for name, value in summary.measured.items()]
+    verdict = f"**{summary.outcome}**" + (f" {summary.agreement}" if summary.agreement else "")
+    return [
+        _md(f"{_shortened(claim.claim)} ({claim.notebook[:2]})"),
+        "<br>".join(_md(f"{name}: {figure_text(value)}") for name, value in claim.published.items()),
+        "<br>".join(map(_md, measured)),
+        verdict + (f": {_md(claim.not_testable)}" if claim.not_testable else ""),
+    ]
+
+
+def _md_section(section: Section) -> list[str]:
+    title = _md(section.title)
+    lines = [f"### {f'[{title}]({section.own.page})' if section.own else title}", ""]
+    if section.question:
+        lines += [_md(section.question), ""]
+    lines += [_md_run(section.own, _about(section.own)) if section.own else f"**{_status(None)}**", ""]
+    figures = [f"[{_md(picture.caption)}]({picture.link})" for part in section.parts for picture in part.pictures]
+    if figures:
+        lines += [f"Figures: {', '.join(figures)}", ""]
+    for run in section.variants:
+        lines.append(f"- [{_md(run.label)}]({run.page}): {_md_run(run, _differing(run, section)[1:])}")
+    return [*lines, ""] if section.variants else lines
+
+
+def _md_run(run: Run, pieces: list[str]) -> str:
+    status = f"**{_status(run)}**" + (f" with {_md(run.outcome.error)}" if run.outcome.error else "")
+    return " · ".join([status, *map(_md, pieces)])
+
+
+def _md(text: str) -> str:
+    """A text on one line that Markdown shows as it is, also in a cell of a table."""
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
+
+
+def _md_table(header: list[str], rows: Iterable[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+# -- report.html
+
+
+def _single_runs(summary: Summary) -> Cells:
+    """The measurements of every run, as a table."""
+    quantities = list(summary.claim.measured)
     rows = [
-        _claim_row(claim, found.get(claim.id, []))
-        for claim in claims.values()
-        if claim.id in found or claim.notebook in notebooks
+        [run.run, *(figure_text(run.measured[name]) for name in quantities), run.outcome, run.commit or "unknown"]
+        for run in summary.runs
     ]
-    head = "<tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>"
-    return f"<h2>Claims</h2><div class='wide'><table>{head}{''.join(rows)}</table></div>" if rows else ""
+    header = ["run", *map(_words, quantities), "verdict", "commit"]
+    return Cells([header, *rows], [False, *(True for _ in quantities), False, False])
 
 
-def _claim_row(claim: Claim, verdicts: list[Verdict]) -> str:
-    measured = [
-        f"{name} = {value:.4g}" + (f" (seed {verdict.seed})" if len(verdicts) > 1 else "")
-        for verdict in verdicts
-        for name, value in verdict.measured.items()
-    ]
-    outcomes = list(dict.fromkeys(verdict.outcome for verdict in verdicts))
-    if claim.not_testable:
-        outcomes = [f"{NOT_TESTABLE}: {claim.not_testable}"]
-    return (
-        f"<tr><td>{_escaped(claim.claim)}<br><small>{_escaped(f'{claim.report}, {claim.section}')}</small></td>"
-        f"<td>{'<br>'.join(map(_escaped, measured))}</td>"
-        f"<td>{'<br>'.join(map(_escaped, outcomes)) or 'not measured yet'}</td></tr>"
+def _page() -> Template:
+    """The template of report.html, with the functions of this module as its filters."""
+    environment = Environment(
+        loader=PackageLoader("singan_core"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
-
-
-def _escaped(text: str) -> str:
-    return html.escape(text, quote=True)
+    environment.filters |= {
+        "about": _about,
+        "anchor": _anchor,
+        "counts": _counts,
+        "differing": _differing,
+        "extent": _extent,
+        "figure": figure_text,
+        "interval": _interval_text,
+        "minutes": minutes,
+        "passed": _passed,
+        "shortened": _shortened,
+        "single_runs": _single_runs,
+        "status": _status,
+        "totals": _totals,
+        "warnings": _warnings,
+        "words": _words,
+    }
+    return environment.get_template("report.html")

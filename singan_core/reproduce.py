@@ -1,215 +1,200 @@
-"""The batch: notebooks run from top to bottom without a browser, and what they leave behind, gathered on one page.
+"""The batch: notebooks x seeds x pictures as tasks on Dask, and a page over what they leave behind.
 
-`run_notebook` runs one notebook in a kernel of its own and depends on its arguments alone; `reproduce` runs the series
-and has the page written. The trained pyramids are the run store's business, the figures and the measured results are
-written by the notebooks.
+`plan` makes the list of runs, `reproduce` has those that are due executed (see `execution`) by a cluster and the page
+written (see `report`). The trained pyramids are the run store's business; figures and measured results are written by
+the notebooks.
 """
 
+import contextlib
 import difflib
+import functools
+import hashlib
+import json
+import logging
 import os
-import platform
-import signal
+import queue
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
-from datetime import datetime
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
+from singan_core.claims import load_claims
 from singan_core.config import resolve_profile
 from singan_core.errors import SinGANError
-from singan_core.files import replacing, write_text
+from singan_core.execution import absolute_folders, interrupt_kernels, leave_failure, run_notebook
+from singan_core.images import sample_names
 from singan_core.notebooks import (
     CHECKOUT,
     Notebook,
     Outcome,
+    check_declared,
     code_cells,
+    declared_parameters,
     first_line,
     read_notebook,
-    render,
-    title_and_question,
+    read_outcome,
 )
-from singan_core.plots import figures_folder
+from singan_core.plots import profile_folder
 from singan_core.progress import deferred_interrupt
-from singan_core.report import write_index
+from singan_core.report import write_report
+from singan_core.store import shipped_pyramid
 
 try:
-    import papermill
-    from papermill.clientwrap import PapermillNotebookClient
-    from papermill.engines import Engine, papermill_engines
-    from papermill.exceptions import PapermillExecutionError
-    from papermill.iorw import load_notebook_node, write_ipynb
+    import dask
+    import psutil
+    from dask.system import CPU_COUNT
+    from distributed import Client, Future, Nanny, Scheduler, SpecCluster, get_worker, wait
 except ModuleNotFoundError as error:
     raise SinGANError(f"Running notebooks needs {error.name}: python -m pip install -e '.[course]'.") from error
+
+MEMORY_OF_A_RUN = 1.5 * 2**30
+"""Bytes that a notebook may need, for the number of local workers: the largest of the series needs about 1 GiB."""
+
+GUESSED_SECONDS = 60.0
+"""Expected time of a run that has never been finished."""
+
+CELLS = "singan-cells"
+"""Dask's topic for the cells that are done: (label of the run, number of cells)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook with one set of parameters: a task of the batch.
+
+    variant: empty for the notebook's own seed and picture, else their label, as `peaks-seed1`. folder: where figures
+    go. fingerprint: of all that the results depend on. cells: how many there are to execute. seconds: expected time.
+    """
+
+    path: Path
+    parameters: dict[str, Any]
+    variant: str
+    folder: Path
+    fingerprint: str
+    cells: int
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.path.stem} {self.variant}".strip()
+
+    @property
+    def executed(self) -> Path:
+        """The executed copy."""
+        return self.folder / "notebooks" / self.path.name
+
+    def up_to_date(self) -> bool:
+        """Whether the executed copy is what running it again would give: no error, and nothing has changed since."""
+        try:
+            outcome = read_outcome(self.executed)
+        except SinGANError:
+            return False
+        same = all((shipped_pyramid(key) is not None) == (kept == "shipped") for key, kept in outcome.pyramids.items())
+        return outcome.error is None and outcome.fingerprint == self.fingerprint and same
 
 
 def reproduce(
     notebooks: Iterable[str | Path] | None = None,
     profile: str | None = None,
     *,
+    seeds: Sequence[int] = (),
+    images: Sequence[str] = (),
+    scheduler: str | None = None,
     retrain: bool = False,
     output: str | Path | None = None,
     progress: bool = True,
 ) -> list[Outcome]:
-    """Run notebooks one after the other and write `index.html` with all that they made; a failure stops no other.
+    """Run notebooks and write `report.html` and `report.md` over all that they made; a failure stops no other.
 
-    notebooks: see `find_notebooks`. profile: see `resolve_profile`. retrain: train the pyramids again. output: where
-    the results go, see `results_folder`; the executed copies go to `notebooks` in there. progress: show a bar.
+    notebooks: see `find_notebooks`. profile: see `resolve_profile`. seeds, images: run every notebook that declares a
+    `seed` or an `image_name` with each of them; by default with its own. scheduler: address of a Dask scheduler, whose
+    workers share a file system with this process; default is a cluster of this machine, one worker per GPU or, without
+    one, a worker per core. retrain: train the pyramids again, each one once. output: where the results go, see
+    `results_folder`. progress: show a bar and, first, where Dask's dashboard is.
 
-    Raises SinGANError before anything starts when a notebook is missing, unreadable, or declares no such parameter.
+    What is up to date is not run again. A Ctrl-C lets trainings save their state; starting again goes on from there.
+    Gives the outcome of each run, in the order of notebooks. Raises SinGANError before anything starts when a notebook
+    or a picture is missing, unreadable, or no notebook declares a parameter that is asked for.
     """
     profile = resolve_profile(profile)
-    paths = find_notebooks(notebooks)
-    sources = [read_notebook(path) for path in paths]
-    parameters = _parameters_for_each(paths, sources, {"profile": profile} | ({"retrain": True} if retrain else {}))
     folder = results_folder(profile, output)
-    environment = {"SINGAN_PROFILE": profile, "SINGAN_FIGURES": str(folder.parent)}
-    cells = [1 + len(code_cells(source)) for source in sources]  # and the one with the parameters
-    outcomes = []
-    bar_format = "{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left]"
+    runs = plan(find_notebooks(notebooks), profile, folder, seeds=seeds, images=images, retrain=retrain)
+    due = runs if retrain else [run for run in runs if not run.up_to_date()]
+    environment = {name: value for name, value in absolute_folders(os.environ).items() if name in HANDED_ON}
+    environment |= {"SINGAN_PROFILE": profile, "SINGAN_FIGURES": str(folder.parent)}
+    if retrain:
+        environment["SINGAN_RETRAIN_BEFORE"] = str(time.time())
     try:
-        with tqdm(total=sum(cells), disable=not progress, bar_format=bar_format) as bar:
-            for number, path in enumerate(paths):
-                bar.set_description_str(f"{path.stem} ({number + 1}/{len(paths)})")
-                copy_path = folder / "notebooks" / path.name
-                outcomes.append(
-                    run_notebook(path, parameters[number], copy_path, environment=environment, on_cell=bar.update)
-                )
-                bar.update(sum(cells[: number + 1]) - bar.n)  # the cells that a failure left out
+        if due:
+            with cluster(scheduler, len(due)) as client:
+                execute(client, due, environment, progress)
     finally:
-        write_index(folder, profile)
-    return outcomes
+        write_report(folder, profile)
+    return [read_outcome(run.executed) for run in runs]
 
 
-def run_notebook(
-    path: Path,
-    parameters: Mapping[str, Any],
-    output: Path,
+HANDED_ON = ("SINGAN_RUNS", "SINGAN_DATA")
+"""Variables of this process that count for notebooks on another machine, too."""
+
+
+# -- what to run
+
+
+def plan(
+    paths: Sequence[Path],
+    profile: str,
+    folder: Path,
     *,
-    environment: Mapping[str, str] | None = None,
-    on_cell: Callable[[], Any] | None = None,
-) -> Outcome:
-    """Run one notebook in a fresh kernel of the running interpreter; write the executed copy, and beside it a page.
+    seeds: Sequence[int] = (),
+    images: Sequence[str] = (),
+    retrain: bool = False,
+) -> list[Run]:
+    """The runs of notebooks x seeds x pictures, those with the notebooks' own seed and picture first.
 
-    The working folder is the notebook's, as in JupyterLab. parameters: values for names that its `parameters` cell
-    declares. output: the executed copy, ending in .ipynb; a failing notebook leaves one too, with the error in it.
-    environment: variables for the kernel, on top of this process's. on_cell: called after each executed cell.
-
-    A failing cell gives an `Outcome` with its error. Raises SinGANError for an undeclared parameter and for files that
-    cannot be read or written.
+    A notebook takes of the parameters what it declares: one that trains nothing has no `retrain`. Raises SinGANError
+    for pictures that are not bundled, a misspelt parameter, and one that no notebook declares.
     """
-    notebook = read_notebook(path)
-    _check_declared(path, notebook, parameters)
-    title, question = title_and_question(notebook, path.stem)
-    started, error = time.monotonic(), None
-    with replacing(output) as unfinished:
-        try:
-            papermill.execute_notebook(
-                notebook,
-                str(unfinished).replace("{", "{{").replace("}", "}}"),  # papermill fills in placeholders
-                parameters=dict(parameters),
-                engine_name=OwnKernel.NAME,
-                progress_bar=False,
-                environment=kernel_environment(environment or {}),
-                folder=path.parent,
-                on_cell=on_cell,
-            )
-        except PapermillExecutionError as failure:
-            error = f"cell [{failure.exec_count}]: {failure.ename}: {first_line(failure.evalue)}"
-        except Exception as failure:  # the kernel died, or did not start: another notebook may well run
-            error = f"{type(failure).__name__}: {first_line(str(failure))}"
-        outcome = Outcome(
-            name=path.stem,
-            title=title,
-            question=question,
-            error=error,
-            seconds=round(time.monotonic() - started, 1),
-            finished=datetime.now().astimezone().isoformat(timespec="seconds"),
-            profile=str(parameters.get("profile", "")),
-            device=torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
-            torch=str(torch.__version__),
-        )
-        executed = load_notebook_node(str(unfinished)) if unfinished.stat().st_size else notebook
-        executed.metadata["singan"] = asdict(outcome)
-        executed.metadata.pop("papermill", None)  # has paths of this machine
-        write_ipynb(executed, str(unfinished))
-    write_text(output.with_suffix(".html"), render(executed))
-    return outcome
-
-
-class OwnKernel(Engine):
-    """papermill engine: the kernel is the running interpreter, with an environment and a working folder of its own."""
-
-    NAME = "singan_core"
-
-    @classmethod
-    def execute_managed_notebook(
-        cls,
-        nb_man: Any,
-        kernel_name: str,
-        *,
-        environment: dict[str, str],
-        folder: Path,
-        on_cell: Callable[[], Any] | None,
-        start_timeout: int = 60,
-        **_: Any,
-    ) -> None:
-        hook = None if on_cell is None else lambda **_: on_cell()
-        client = OwnKernelClient(
-            nb_man,
-            kernel_name=kernel_name,
-            timeout=None,
-            startup_timeout=start_timeout,
-            on_cell_executed=hook,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
-        )
-        client.execute(env=environment, cwd=str(folder))
-
-
-class OwnKernelClient(PapermillNotebookClient):
-    """Starts `python3` with the running interpreter, whatever else is installed under that name, or nothing is."""
-
-    def create_kernel_manager(self) -> Any:
-        manager = super().create_kernel_manager()
-        manager.kernel_spec_manager.kernel_dirs = []  # without installed kernels, python3 is this interpreter's own
-        return manager
-
-    def papermill_execute_cells(self) -> None:
-        """Run the cells. The kernel gets a Ctrl-C first, so that a training in it saves its state; then this ends."""
-        kernel = self.km.provisioner.pid
-        with deferred_interrupt(then=lambda: os.kill(kernel, signal.SIGINT)) as came:
-
-            def stop(**_: Any) -> None:
-                if came():
-                    raise KeyboardInterrupt
-
-            self.on_cell_start = stop
-            super().papermill_execute_cells()
-            stop()
-
-
-papermill_engines.register(OwnKernel.NAME, OwnKernel)
-
-
-def kernel_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a kernel: this process's with some variables changed.
-
-    The notebooks import the same singan_core, installed or not; folders given relative to the caller stay the same
-    ones; and figures go into the notebook even where MPLBACKEND asks for another backend.
-    """
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    if (CHECKOUT / "pyproject.toml").exists():
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
-    for name in ("SINGAN_RUNS", "SINGAN_DATA", "SINGAN_FIGURES"):
-        if environment.get(name):
-            environment[name] = os.path.abspath(environment[name])
-    return environment | dict(changes)
-
-
-# -- which notebooks, with which parameters
+    for name in images:
+        if name not in sample_names():
+            close = difflib.get_close_matches(name, sample_names(), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sample_names())}."
+            raise SinGANError(f"There is no bundled picture {name!r}: {hint}")
+    for seed in seeds:
+        if seed < 0:
+            raise SinGANError(f"A seed is a whole number from 0 on, got {seed}.")
+    wanted = {name for name, asked in (("retrain", retrain), ("seed", seeds), ("image_name", images)) if asked}
+    sources = [read_notebook(path) for path in paths]
+    declared = [declared_parameters(source) for source in sources]
+    for path, source, names in zip(paths, sources, declared, strict=True):
+        nowhere = {name for name in wanted if not any(name in others for others in declared)}
+        misspelt = {name for name in wanted if name not in names and difflib.get_close_matches(name, names)}
+        check_declared(path, source, sorted({"profile"} | nowhere | misspelt))
+    runs = []
+    for path, source, names in zip(paths, sources, declared, strict=True):
+        for image in images if images and "image_name" in names else [None]:
+            for seed in seeds if seeds and "seed" in names else [None]:
+                asked = {"image_name": image, "seed": seed}
+                asked = {name: value for name, value in asked.items() if value is not None and value != names[name]}
+                label = "-".join(f"seed{value}" if name == "seed" else value for name, value in asked.items())
+                parameters = {"profile": profile} | asked
+                place = folder / label
+                runs.append(
+                    Run(
+                        path,
+                        parameters | ({"retrain": True} if retrain and "retrain" in names else {}),
+                        label,
+                        place,
+                        fingerprint(path.stem, source, parameters),
+                        1 + len(code_cells(source)),  # and the one with the parameters
+                        expected_seconds(place / "notebooks" / path.name),
+                    )
+                )
+    return sorted(runs, key=lambda run: bool(run.variant))
 
 
 def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
@@ -235,33 +220,229 @@ def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
 
 
 def results_folder(profile: str, output: str | Path | None = None) -> Path:
-    """Where results of a profile go: <output>/<profile>, by default beside the figures (`plots.figures_folder`)."""
-    return (Path(output) / profile if output else figures_folder(profile)).resolve()
+    """Where results of a profile go: <output>/<profile>, by default beside the figures (`plots.profile_folder`)."""
+    return (Path(output) / profile if output else profile_folder(profile)).resolve()
 
 
-def _declared(notebook: Notebook) -> list[str]:
-    """Names that the cell tagged `parameters` sets."""
-    return list(papermill.inspect_notebook(notebook))
+def expected_seconds(executed: Path) -> float:
+    """The time of the run that left this copy; a guess where there is none."""
+    try:
+        return max(read_outcome(executed).seconds, 1.0)
+    except SinGANError:
+        return GUESSED_SECONDS
 
 
-def _check_declared(path: Path, notebook: Notebook, parameters: Iterable[str]) -> None:
-    """SinGANError for a name that the notebook does not declare; papermill would set it and nobody would read it."""
-    declared = _declared(notebook)
-    for name in parameters:
-        if name not in declared:
-            close = difflib.get_close_matches(name, declared, n=1)
-            hint = f"it has {close[0]!r}, correct that" if close else f"it has {', '.join(declared) or 'none'}"
-            raise SinGANError(f"{path.name} declares no parameter {name!r} in its cell tagged `parameters`: {hint}.")
+def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> str:
+    """A hash of what a run's results depend on: cells, parameters, claims, the package's code, PyTorch, kind of device.
 
-
-def _parameters_for_each(paths: list[Path], notebooks: list[Notebook], wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each notebook what it takes of the wanted parameters: always the profile, others where they are declared.
-
-    A notebook that trains nothing has no `retrain`. SinGANError where one is misspelt, or where no notebook has it.
+    Not of `retrain`: what was trained again is what training gives.
     """
-    declared = [_declared(notebook) for notebook in notebooks]
-    for path, notebook, names in zip(paths, notebooks, declared, strict=True):
-        nowhere = {name for name in wanted if not any(name in others for others in declared)}
-        misspelt = {name for name in wanted if name not in names and difflib.get_close_matches(name, names)}
-        _check_declared(path, notebook, sorted({"profile"} | nowhere | misspelt))
-    return [{name: value for name, value in wanted.items() if name in names} for names in declared]
+    cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
+    claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
+    text = json.dumps([cells, parameters, claims, str(torch.__version__), torch.cuda.is_available()], sort_keys=True)
+    return hashlib.sha256(text.encode() + code_fingerprint()).hexdigest()[:16]
+
+
+@functools.cache
+def code_fingerprint() -> bytes:
+    """A hash of the package's code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+# -- where to run
+
+
+@contextlib.contextmanager
+def cluster(scheduler: str | None, tasks: int) -> Iterator[Client]:
+    """A client of the scheduler at this address, or of a cluster of this machine, which ends with the context.
+
+    Raises SinGANError when no scheduler answers.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every start and end
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=20)
+        except (OSError, ValueError) as error:
+            raise SinGANError(
+                f"No Dask scheduler answers at {scheduler} ({first_line(str(error))}). Start one with `dask scheduler` "
+                "or leave the address out to use this machine alone."
+            ) from error
+        with client:
+            yield client
+        return
+    here = {"host": "127.0.0.1"}
+    workers = {
+        number: {
+            "cls": Nanny,
+            "options": here | {"nthreads": 1, "memory_limit": 0, "env": environment, "preload": [IGNORE_INTERRUPTS]},
+        }
+        for number, environment in enumerate(local_workers(tasks))
+    }
+    # In place of Dask's own variables, which slow PyTorch down in the kernels (one thread, memory given back at once).
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"}}):
+        scheduling = {"cls": Scheduler, "options": here | {"dashboard_address": "127.0.0.1:0"}}
+        with SpecCluster(workers, scheduling) as local, Client(local) as client:
+            yield client
+
+
+IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+"""Run at the start of each local worker: a Ctrl-C of the terminal reaches all processes, and `execute` handles it."""
+
+
+def local_workers(tasks: int) -> list[dict[str, str]]:
+    """The environment of each worker on this machine, at most one per task.
+
+    One worker per GPU; without one, a worker per core as far as memory goes, with the cores shared out among them: two
+    trainings of one thread each finish sooner than one after the other with two threads (by a third at `laptop`).
+    """
+    if torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        return [{"CUDA_VISIBLE_DEVICES": device} for device in visible.split(",")[:tasks]]
+    fitting = int(psutil.virtual_memory().available // MEMORY_OF_A_RUN)
+    count = max(1, min(tasks, CPU_COUNT, fitting))
+    return [{"OMP_NUM_THREADS": str(max(1, CPU_COUNT // count))}] * count
+
+
+# -- running
+
+
+def execute(client: Client, runs: Sequence[Run], environment: dict[str, str], progress: bool) -> None:
+    """Have all runs done by the workers; a run that cannot be done leaves a copy that says why.
+
+    A worker that dies is replaced, and its run begins again. After a Ctrl-C the trainings save their state, then
+    KeyboardInterrupt is raised; a second one ends at once. Raises SinGANError when a worker does not see the results'
+    folder.
+    """
+    check_shared(client, runs[0].folder)
+    cells: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    client.subscribe_topic(CELLS, lambda event: cells.put(tuple(event[1])))
+    if progress:
+        print(
+            f"{len(client.scheduler_info(n_workers=-1)['workers'])} workers; dashboard {client.dashboard_link}",
+            file=sys.stderr,
+        )
+    batch = uuid.uuid4().hex  # keys of their own on a cluster that others use, too
+    futures = {
+        client.submit(run_task, run, environment, key=f"{run.label} {batch}", pure=False, priority=-number): run
+        for number, run in enumerate(runs)
+    }
+    with Bar(runs, progress) as bar, deferred_interrupt() as interrupted:
+        pending = set(futures)
+        while pending and not interrupted():
+            finished, pending = waited(pending, seconds=0.5)
+            while not cells.empty():
+                bar.cell(*cells.get())
+            for future in finished:
+                bar.done(futures[future])
+                if future.status == "error":
+                    run = futures[future]
+                    leave_failure(run.path, run.parameters, run.executed, reason(future))
+        if interrupted():
+            bar.say("Interrupted: trainings save their state ...")
+            client.run(interrupt_kernels, on_error="ignore")
+            waited(pending, seconds=20, all_of_them=True)
+            raise KeyboardInterrupt
+
+
+def run_task(run: Run, environment: dict[str, str]) -> Outcome:
+    """The task of a worker: `run_notebook`, which tells the client of each cell."""
+    worker, done = get_worker(), 0
+
+    def on_cell() -> None:
+        nonlocal done
+        done += 1
+        worker.log_event(CELLS, [run.label, done])
+
+    environment = environment | ({"SINGAN_VARIANT": run.variant} if run.variant else {})
+    try:
+        return run_notebook(
+            run.path,
+            run.parameters,
+            run.executed,
+            environment=environment,
+            fingerprint=run.fingerprint,
+            on_cell=on_cell,
+        )
+    except KeyboardInterrupt as error:  # on its way through the worker it would end it
+        raise SinGANError(f"{run.label} was interrupted.") from error
+
+
+def waited(futures: set[Future], seconds: float, all_of_them: bool = False) -> tuple[set[Future], set[Future]]:
+    """Wait for one of the futures, or all, but no longer than so many seconds; gives the finished and the others."""
+    with contextlib.suppress(TimeoutError):
+        wait(futures, timeout=seconds, return_when="ALL_COMPLETED" if all_of_them else "FIRST_COMPLETED")
+    finished = {future for future in futures if future.done()}
+    return finished, futures - finished
+
+
+def reason(future: Future) -> str:
+    """Why a task failed, in one line."""
+    failure = future.exception()
+    if type(failure).__name__ == "KilledWorker":
+        return "its worker died again and again: is there enough memory?"
+    return f"{type(failure).__name__}: {first_line(str(failure))}"
+
+
+def check_shared(client: Client, folder: Path) -> None:
+    """SinGANError when a worker does not see files that this process writes to the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / f".{uuid.uuid4().hex}"
+    mark.touch()
+    try:
+        seen = client.run(os.path.exists, str(mark))
+    finally:
+        mark.unlink()
+    if blind := [address for address, sees in seen.items() if not sees]:
+        raise SinGANError(
+            f"The worker at {blind[0]} does not see {folder}: all workers need this checkout, the run store and the "
+            "folder of the results on a shared file system."
+        )
+
+
+class Bar:
+    """The progress bar of a batch: which runs are at work, and the time left by what each took the last time."""
+
+    def __init__(self, runs: Sequence[Run], show: bool):
+        self.runs = {run.label: run for run in runs}
+        self.cells = dict.fromkeys(self.runs, 0)
+        self.finished: set[str] = set()
+        self.bar = tqdm(
+            desc=f"0 of {len(runs)}",
+            total=sum(run.seconds for run in runs),
+            disable=not show,
+            bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left]",
+        )
+
+    def __enter__(self) -> "Bar":
+        self._show()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def cell(self, label: str, done: int) -> None:
+        """So many cells of a run are done; fewer than before when it began again."""
+        if label in self.runs and label not in self.finished:
+            self.cells[label] = done
+            self._show()
+
+    def done(self, run: Run) -> None:
+        """A run has ended."""
+        self.finished.add(run.label)
+        self.cells[run.label] = run.cells
+        self._show()
+
+    def say(self, text: str) -> None:
+        self.bar.set_description_str(text)
+
+    def _show(self) -> None:
+        working = [label for label, done in self.cells.items() if done and label not in self.finished]
+        self.bar.set_description_str(
+            f"{len(self.finished)} of {len(self.runs)} {', '.join(working)}".strip(), refresh=False
+        )
+        reached = sum(run.seconds * min(self.cells[label] / run.cells, 1.0) for label, run in self.runs.items())
+        self.bar.update(reached - self.bar.n)
+        self.bar.refresh()

@@ -45,18 +45,22 @@ def load_or_train(
     and replace the stored one; an interrupted retraining goes on, too. store: folder of the runs, default see
     `store_folder`. callback, progress, device: see `train`.
 
+    A batch of notebooks sets two variables: SINGAN_TRACE, a file that gets a line with the run's key and where the
+    pyramid is kept, and SINGAN_RETRAIN_BEFORE, a time in seconds since 1970: what was trained later is not trained
+    again, so that a pyramid that several notebooks retrain is trained once.
+
     Raises SinGANError for unfit input, a damaged run, or a place that cannot be written.
     """
     training_images(image, config, torch.device("cpu"))  # what cannot be trained leaves nothing behind
     folder = run_folder(image, config, store)
-    if not retrain:
-        shipped = _shipped(folder.name)
-        if shipped is not None:
-            return SinGAN.load(shipped, device)
-        if os.path.exists(folder / MODEL):
-            return load_run(folder, device)
+    shipped = None if retrain else shipped_pyramid(folder.name)
+    _note(folder.name, "shipped" if shipped else "runs")
+    if shipped is not None:
+        return SinGAN.load(shipped, device)
+    if _trained(folder, retrain):
+        return load_run(folder, device)
     with _only_one(folder, progress):
-        if not retrain and os.path.exists(folder / MODEL):  # by the process that was waited for
+        if _trained(folder, retrain):  # by the process that was waited for
             return load_run(folder, device)
         _clear_up(folder, retrain)
         save_image(image, folder / "image.png")
@@ -120,6 +124,21 @@ def history_csv(model: SinGAN) -> str:
     return text.getvalue()
 
 
+def _trained(folder: Path, retrain: bool) -> bool:
+    """Whether a run holds a finished pyramid; to train again, one that is younger than SINGAN_RETRAIN_BEFORE."""
+    try:
+        time = os.stat(folder / MODEL).st_mtime
+    except OSError:
+        return False
+    return not retrain or time > float(os.environ.get("SINGAN_RETRAIN_BEFORE", "inf"))
+
+
+def _note(key: str, where: str) -> None:
+    if trace := os.environ.get("SINGAN_TRACE"):
+        with open(trace, "a", encoding="utf-8") as file:
+            file.write(f"{key} {where}\n")
+
+
 def _clear_up(folder: Path, retrain: bool) -> None:
     """Remove what a killed process left half written and, to train again, a checkpoint of the first training."""
     for leftover in folder.glob(".*-*.*"):
@@ -135,7 +154,8 @@ def _begun_as_retraining(folder: Path) -> bool:
         return False
 
 
-def _shipped(key: str) -> Path | None:
+def shipped_pyramid(key: str) -> Path | None:
+    """The model file of the run with this key among those that come with the data, if it is there."""
     try:
         path = data_folder() / "pretrained" / f"{key}.safetensors"
     except SinGANError:  # the package is used without the course's data

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,22 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singan_core.claims import Claim, load_claims, parse_condition, record, results, verdict
+from singan_core import claims as module
+from singan_core.claims import (
+    Claim,
+    Summary,
+    Verdict,
+    current_commit,
+    figure_text,
+    load_claims,
+    parse_condition,
+    read_results,
+    record,
+    results,
+    verdict,
+)
 from singan_core.errors import SinGANError
+from singan_core.images import sample_names
 
 ENTRY = {
     "id": "report-growth",
@@ -66,6 +83,12 @@ def test_the_project_s_claims_are_valid():
     assert all(name == claim.id for name, claim in claims.items())
 
 
+def test_no_two_results_of_the_project_s_claims_share_a_file():
+    """The file of a claim's result on a picture is that of a claim whose id ends in the picture's name."""
+    claims = set(load_claims())
+    assert not claims & {f"{claim}-{image}" for claim in claims for image in sample_names()}
+
+
 def test_every_outcome_of_a_rule_can_be_reached():
     """A rule that holds for everything, or whose `partly` is stricter than its `reproduced`, tests nothing."""
     rng = np.random.default_rng(0)
@@ -80,6 +103,8 @@ def test_every_outcome_of_a_rule_can_be_reached():
             drawn = np.where(rng.random(len(claim.measured)) < 0.5, near, wide).tolist()
             values = dict(zip(claim.measured, drawn, strict=True))
             reached.add(next((outcome for outcome, holds in conditions.items() if holds(values)), None))
+            if len(reached) == len(claim.rule) + 1:
+                break
         assert claim.not_testable or reached == {*claim.rule, None}, claim.id
 
 
@@ -117,6 +142,7 @@ def test_missing_field_is_named_with_its_claim(tmp_path: Path, field: str):
         ("measured", {"Late value": "x"}),
         ("measured", {"lambda": "x"}),
         ("measured", {"seed": "x"}),
+        ("measured", {"image": "x"}),
         ("rule", {}),
         ("rule", "late > early"),
         ("rule", {"partly": "late > early"}),
@@ -303,36 +329,51 @@ def test_claim_without_test_is_never_judged():
 # results
 
 
-def test_recorded_measurements_are_found_again_in_order_of_seeds(folders: Path):
-    for seed in (10, 2, 0):
-        record("report-growth", profile="laptop", seed=seed, early=1.0, late=1.0 + seed)
-    found = results("report-growth", "laptop")
-    assert [result.seed for result in found] == [0, 2, 10]
-    assert [result.measured["late"] for result in found] == [1.0, 3.0, 11.0]
-    assert [result.outcome for result in found] == ["not reproduced", "reproduced", "reproduced"]
-    assert results("report-growth", "paper") == []
+def test_recorded_measurements_are_found_again_in_order_of_pictures_and_seeds(folders: Path):
+    for image, seed in [("peaks", 0), ("mountains", 10), ("mountains", 2)]:
+        record("report-growth", profile="laptop", seed=seed, image=image, early=1.0, late=1.0 + seed)
+    found = results("report-growth", "laptop").runs
+    assert [(run.image, run.seed) for run in found] == [("mountains", 2), ("mountains", 10), ("peaks", 0)]
+    assert [run.measured["late"] for run in found] == [3.0, 11.0, 1.0]
+    assert [run.outcome for run in found] == ["reproduced", "reproduced", "not reproduced"]
+    assert results("report-growth", "paper").runs == ()
 
 
 def test_result_file_holds_measurement_and_circumstances_but_no_verdict(folders: Path):
     """A stored verdict would outlive a change of the rule."""
-    record("report-growth", profile="smoke", seed=3, early=np.float32(0.5), late=2)
-    text = (folders / "smoke" / "results" / "report-growth-seed3.json").read_text(encoding="utf-8")
+    record("report-growth", profile="smoke", seed=3, image="peaks", early=np.float32(0.5), late=2)
+    text = (folders / "smoke" / "results" / "report-growth-peaks-seed3.json").read_text(encoding="utf-8")
     stored = json.loads(text)
     assert stored["measured"] == {"early": 0.5, "late": 2.0}
-    assert set(stored) == {"claim", "profile", "seed", "measured", "torch", "device", "time"}
+    assert (stored["image"], stored["commit"]) == ("peaks", current_commit())
+    assert set(stored) == {"claim", "profile", "seed", "image", "measured", "torch", "device", "commit", "time"}
     assert "reproduced" not in text
+
+
+def test_without_a_picture_the_file_is_named_by_the_seed_alone(folders: Path):
+    record("report-growth", profile="smoke", seed=3, early=1, late=2)
+    (path,) = (folders / "smoke" / "results").iterdir()
+    assert path.name == "report-growth-seed3.json"
+    assert json.loads(path.read_text(encoding="utf-8"))["image"] is None
+
+
+def test_results_of_variants_lie_with_those_of_all_runs(folders: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SINGAN_VARIANT", "peaks-seed1")
+    record("report-growth", profile="smoke", seed=1, image="peaks", early=1, late=2)
+    assert (folders / "smoke" / "results" / "report-growth-peaks-seed1.json").is_file()
+    assert len(results("report-growth", "smoke").runs) == 1
 
 
 def test_profile_comes_from_the_environment_when_none_is_given(folders: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SINGAN_PROFILE", "smoke")
     assert record("report-growth", profile=None, seed=0, early=1, late=2).profile == "smoke"
-    assert len(results("report-growth", None)) == 1
+    assert len(results("report-growth", None).runs) == 1
 
 
-def test_second_result_of_a_seed_replaces_the_first(folders: Path):
+def test_second_result_of_a_run_replaces_the_first(folders: Path):
     for late in (2.0, 3.0):
         record("report-growth", profile="smoke", seed=0, early=1.0, late=late)
-    assert [result.measured["late"] for result in results("report-growth", "smoke")] == [3.0]
+    assert [run.measured["late"] for run in results("report-growth", "smoke").runs] == [3.0]
 
 
 @pytest.mark.parametrize(
@@ -367,6 +408,12 @@ def test_seed_that_is_no_count_is_refused(folders: Path, seed: Any):
         record("report-growth", profile="smoke", seed=seed, early=1, late=2)
 
 
+@pytest.mark.parametrize("image", ["", "../peaks", "my photo.jpg", "Peaks", 3, True])
+def test_picture_that_is_no_plain_name_is_refused(folders: Path, image: Any):
+    with pytest.raises(SinGANError, match="image must be a name"):
+        record("report-growth", profile="smoke", seed=0, image=image, early=1, late=2)
+
+
 def test_unknown_profile_is_refused(folders: Path):
     with pytest.raises(SinGANError, match="laptop"):
         record("report-growth", profile="labtop", seed=0, early=1, late=2)
@@ -381,23 +428,59 @@ def test_interrupted_writing_leaves_the_old_result(folders: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         record("report-growth", profile="smoke", seed=0, early=1.0, late=3.0)
     assert [path.name for path in (folders / "smoke" / "results").iterdir()] == ["report-growth-seed0.json"]
-    assert results("report-growth", "smoke")[0].measured["late"] == 2.0
+    assert results("report-growth", "smoke").runs[0].measured["late"] == 2.0
 
 
 def test_results_of_claims_with_longer_names_are_not_mixed_in(folders: Path, tmp_path: Path):
     written(tmp_path / "data", ENTRY, ENTRY | {"id": "report-growth-seed1"})
     record("report-growth-seed1", profile="smoke", seed=0, early=1, late=2)
-    assert results("report-growth", "smoke") == []
+    assert results("report-growth", "smoke").runs == ()
+
+
+GOOD = {
+    "claim": "report-growth",
+    "profile": "smoke",
+    "seed": 0,
+    "image": None,
+    "commit": None,
+    "measured": {"early": 1, "late": 2},
+}
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"measured": {"early": 1}}', '{"measured": {"early": 1, "late": "x"}}']
+    ("text", "reason"),
+    [
+        ("", "damaged"),
+        ("[]", "damaged"),
+        ("{}", "damaged"),
+        (json.dumps(GOOD | {"claim": "report-gone"}), "no claim 'report-gone'"),
+        (json.dumps(GOOD | {"claim": []}), "damaged"),
+        (json.dumps(GOOD | {"measured": {"early": 1}}), "'late'"),
+        (json.dumps(GOOD | {"measured": {"early": 1, "late": "x"}}), "late"),
+        (json.dumps(GOOD | {"measured": {"early": 0, "late": 1}}), "divides by zero"),
+        (json.dumps(GOOD | {"measured": 3}), "damaged"),
+        (json.dumps(GOOD | {"seed": "0"}), "seed"),
+        (json.dumps(GOOD | {"image": "../x"}), "image"),
+        (json.dumps(GOOD | {"seed": 1}), "another result"),
+        (json.dumps(GOOD | {"profile": "paper"}), "another result"),
+        (json.dumps({name: value for name, value in GOOD.items() if name != "image"}), "image"),
+    ],
 )
-def test_damaged_or_outdated_result_is_named_with_what_to_do(folders: Path, text: str):
-    record("report-growth", profile="smoke", seed=0, early=1, late=2)
-    (folders / "smoke" / "results" / "report-growth-seed0.json").write_text(text, encoding="utf-8")
-    with pytest.raises(SinGANError, match=r"report-growth-seed0\.json.*Run 02_training_and_losses again"):
-        results("report-growth", "smoke")
+def test_results_that_do_not_fit_are_left_out_with_the_reason(folders: Path, text: str, reason: str):
+    record("report-growth", profile="smoke", seed=7, early=1, late=2)
+    folder = folders / "smoke" / "results"
+    (folder / "report-growth-seed0.json").write_text(text, encoding="utf-8")
+    summaries, left_out = read_results(folder, "smoke", load_claims().values())
+    assert [run.seed for run in summaries["report-growth"].runs] == [7]
+    assert list(left_out) == ["report-growth-seed0.json"] and reason in left_out["report-growth-seed0.json"]
+    assert [run.seed for run in results("report-growth", "smoke").runs] == [7]
+
+
+def test_fitting_result_of_the_cases_above_is_read(folders: Path):
+    folder = folders / "smoke" / "results"
+    folder.mkdir(parents=True)
+    (folder / "report-growth-seed0.json").write_text(json.dumps(GOOD), encoding="utf-8")
+    assert [run.measured for run in results("report-growth", "smoke").runs] == [{"early": 1.0, "late": 2.0}]
 
 
 def test_claim_without_test_takes_no_measurement(folders: Path):
@@ -406,7 +489,146 @@ def test_claim_without_test_takes_no_measurement(folders: Path):
         record("report-users", profile="smoke", seed=0, share=0.5)
 
 
+# several runs
+
+
+def summary(*runs: tuple[str | None, int, float], **changes: Any) -> Summary:
+    """A summary of runs (picture, seed, late) whose `early` is 1: 1.5 and more is reproduced, more than 1 partly."""
+    tested = claim(**changes)
+    return Summary(tested, tuple(Verdict(tested, {"early": 1.0, "late": c}, "laptop", b, a) for a, b, c in runs))
+
+
+def test_verdict_over_runs_is_that_of_the_means():
+    found = summary((None, 0, 1.2), (None, 1, 1.9), (None, 2, 1.7))
+    assert found.measured["late"].mean == pytest.approx(1.6)
+    assert (found.outcome, found.agreement, found.disagreeing) == ("reproduced", "in 2 of 3 runs (1 partly)", True)
+
+
+def test_mean_may_have_a_verdict_that_no_run_has():
+    found = summary((None, 0, 0.5), (None, 1, 2.0))
+    assert (found.outcome, found.agreement) == ("partly", "in 0 of 2 runs (1 reproduced, 1 not reproduced)")
+
+
+@pytest.mark.parametrize(("number", "text"), [(1, "in 1 run"), (3, "in 3 of 3 runs")])
+def test_runs_that_agree_are_counted(number: int, text: str):
+    found = summary(*[(None, seed, 2.0) for seed in range(number)])
+    assert (found.agreement, found.disagreeing) == (text, False)
+
+
+def test_interval_over_seeds_is_students_t():
+    interval = summary((None, 0, 1.0), (None, 1, 2.0), (None, 2, 3.0)).measured["late"]
+    # t(0.975, 2 degrees of freedom) = 4.302653, standard error 1 / sqrt(3)
+    assert (interval.low, interval.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
+
+
+def test_one_run_has_no_interval():
+    interval = summary((None, 0, 2.0)).measured["late"]
+    assert (interval.mean, interval.n, interval.high) == (2.0, 1, math.inf)
+
+
+def test_pictures_are_kept_apart_and_count_alike():
+    """Three seeds of one picture do not outvote one of another."""
+    found = summary(("a", 0, 2.0), ("a", 1, 2.0), ("a", 2, 2.0), ("b", 0, 0.4))
+    assert {name: each.outcome for name, each in found.pictures.items()} == {"a": "reproduced", "b": "not reproduced"}
+    assert [each.measured["late"].n for each in found.pictures.values()] == [3, 1]
+    assert (found.measured["late"].mean, found.measured["late"].n) == (pytest.approx(1.2), 2)
+    assert (found.outcome, found.agreement) == ("partly", "in 0 of 4 runs (3 reproduced, 1 not reproduced)")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.floats(-100, 100)), min_size=1, max_size=6))
+def test_mean_lies_among_the_runs_and_inside_its_interval(values: list[tuple[str | None, float]]):
+    found = summary(*[(image, seed, late) for seed, (image, late) in enumerate(values)])
+    interval, late = found.measured["late"], [value for _, value in values]
+    # a mean of means may leave the range of the values by rounding
+    assert min(late) - 1e-9 <= interval.mean <= max(late) + 1e-9
+    assert interval.low <= interval.mean <= interval.high
+    assert sum(len(each.runs) for each in found.pictures.values()) == len(values)
+
+
+def test_rule_that_divides_by_a_mean_of_zero_is_not_fulfilled():
+    tested = claim()
+    runs = tuple(
+        Verdict(tested, {"early": early, "late": 1.0}, "laptop", seed) for seed, early in enumerate([1.0, -1.0])
+    )
+    assert Summary(tested, runs).outcome == "not reproduced"
+
+
+def test_nothing_measured_is_no_verdict():
+    found = summary()
+    assert (found.outcome, found.agreement, found.measured, found.disagreeing) == ("not measured yet", "", {}, False)
+
+
+def test_claim_without_test_stays_untestable_however_often_it_is_recorded(folders: Path):
+    assert results("report-users", "laptop").outcome == "not testable here"
+    record("report-users", profile="laptop", seed=0)
+    found = results("report-users", "laptop")
+    assert (len(found.runs), found.outcome, found.agreement) == (1, "not testable here", "")
+
+
+# circumstances
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit, from which the module seems to run."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)  # a hook that runs the tests names its own repository
+    (tmp_path / "singan_core").mkdir()
+    (tmp_path / "figures").mkdir()
+    for name in ("singan_core/claims.py", "figures/a.png"):
+        (tmp_path / name).write_text("before")
+    author = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "singan_core" / "claims.py"))
+    return tmp_path
+
+
+def test_commit_is_short_and_unmarked_while_nothing_has_changed(checkout: Path):
+    (checkout / "notes.txt").write_text("not tracked")
+    assert re.fullmatch(r"[0-9a-f]{7,}", current_commit())
+
+
+def test_changed_code_is_marked_and_changed_figures_are_not(checkout: Path):
+    clean = current_commit()
+    (checkout / "figures" / "a.png").write_text("after")
+    assert current_commit() == clean
+    (checkout / "singan_core" / "claims.py").write_text("after")
+    assert current_commit() == f"{clean}-dirty"
+
+
+def test_package_inside_a_foreign_repository_has_no_commit(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "__file__", str(checkout / "site-packages" / "singan_core" / "claims.py"))
+    assert current_commit() is None
+
+
+def test_without_git_there_is_no_commit(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(checkout))
+    assert current_commit() is None
+
+
+def test_repository_without_a_commit_has_none(tmp_path: Path, checkout: Path):
+    shutil.rmtree(checkout / ".git")
+    subprocess.run(["git", "init", "-q"], cwd=checkout, check=True)
+    assert current_commit() is None
+
+
 # display
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("about 1/2", "about 1/2"), (22.28, "22.28"), (2000, "2000"), (29763.4, "29,763"), (1e-5, "1e-05")],
+)
+def test_figures_are_written_to_four_digits(value: str | float, text: str):
+    assert figure_text(value) == text
+
+
+def test_verdict_names_the_picture_it_was_measured_on(folders: Path):
+    text = repr(record("report-growth", profile="laptop", seed=1, image="peaks", early=1.0, late=2.0))
+    assert text.splitlines()[-1] == "Verdict at profile laptop, peaks, seed 1: reproduced"
 
 
 def test_verdict_shows_claim_figures_measurement_rule_and_outcome(folders: Path):

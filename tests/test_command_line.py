@@ -419,10 +419,10 @@ def reproduced(monkeypatch, tmp_path) -> dict[str, object]:
     asked: dict[str, object] = {"fails": False, "published": []}
 
     def outcome(name: str, error: str | None) -> batch.Outcome:
-        return batch.Outcome(name, name, "", error, 61.0, "", "smoke", "cpu", "2")
+        return batch.Outcome(name, name, "", error, 61.0, "", "smoke", 0, "bricks", "cpu", "2", None, {}, "")
 
-    def reproduce(notebooks: object, profile: str, *, retrain: bool, output: object) -> list[batch.Outcome]:
-        asked.update(notebooks=notebooks, profile=profile, retrain=retrain, output=output)
+    def reproduce(notebooks: object, profile: str, **options: object) -> list[batch.Outcome]:
+        asked.update(notebooks=notebooks, profile=profile, **options)
         return [outcome("00_first", None), outcome("01_second", "cell [2]: it broke" if asked["fails"] else None)]
 
     def publish(source: Path, executed: Path) -> None:
@@ -437,11 +437,15 @@ def reproduced(monkeypatch, tmp_path) -> dict[str, object]:
     return asked
 
 
-def test_reproduce_passes_its_options_on(reproduced):
+def test_reproduce_passes_its_options_on(reproduced, capsys):
     arguments = ["reproduce", "--notebooks", "00", "02", "--profile", "smoke", "--retrain", "--output", "out"]
+    arguments += ["--seeds", "0", "3", "--images", "peaks", "bricks", "--scheduler", "tcp://here:1"]
     assert main(arguments) == 0
     expected = {"notebooks": ("00", "02"), "profile": "smoke", "retrain": True, "output": Path("out")}
+    expected |= {"seeds": (0, 3), "images": ("peaks", "bricks"), "scheduler": "tcp://here:1"}
     assert reproduced.items() >= expected.items()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["00_first", "0", "bricks", "passed", "1:01"] in rows
     assert reproduced["published"] == []
 
 
@@ -457,7 +461,7 @@ def test_reproduce_ends_with_a_table_and_the_page(reproduced, capsys, tmp_path):
     rows = [line.split() for line in shown.splitlines()]
     assert ["00_first", "passed", "1:01"] in rows
     assert ["01_second", "failed", "1:01", "cell", "[2]:", "it", "broke"] in rows
-    assert str(tmp_path / "out" / "smoke" / "index.html") in shown
+    assert str(tmp_path / "out" / "smoke" / "report.html") in shown
 
 
 def test_publish_is_at_the_laptop_profile(reproduced, capsys, monkeypatch, tmp_path):

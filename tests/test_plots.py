@@ -30,6 +30,7 @@ from singan_core.plots import (
     plot_losses,
     plot_progress,
     plot_pyramid,
+    profile_folder,
     save_figure,
     show_images,
     table,
@@ -297,6 +298,17 @@ class TestFiles:
         monkeypatch.delenv("SINGAN_FIGURES", raising=False)
         folder = figures_folder("laptop")
         assert (folder.parts[-2:], (folder.parents[1] / "pyproject.toml").exists()) == (("figures", "laptop"), True)
+
+    def test_a_run_with_another_seed_or_picture_has_a_folder_of_its_own(self, figures, monkeypatch):
+        monkeypatch.setenv("SINGAN_VARIANT", "drawn_hills-seed1")
+        assert figures_folder("smoke") == figures / "smoke" / "drawn_hills-seed1"
+        assert profile_folder("smoke") == figures / "smoke"
+
+    @pytest.mark.parametrize("variant", ["..", "a/b", "Seed1", "seed 1", "seed1\n"])
+    def test_variants_that_are_no_plain_names_are_refused(self, figures, monkeypatch, variant):
+        monkeypatch.setenv("SINGAN_VARIANT", variant)
+        with pytest.raises(SinGANError, match="SINGAN_VARIANT"):
+            figures_folder("smoke")
 
     @pytest.mark.parametrize("name", ["", "a.png", "../a", "A", "a b"])
     def test_names_that_are_no_plain_names_are_refused(self, figures, name):

@@ -1,251 +1,112 @@
-"""The batch: tiny notebooks, run for real in kernels of their own, and what is written about them."""
+"""The batch: which runs it plans, how a cluster has them done, and what survives failures and interrupts."""
 
-import base64
 import contextlib
-import copy
+import dataclasses
 import io
-import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-from html.parser import HTMLParser
+import time
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from PIL import Image
+from distributed import LocalCluster
+from nbformat.v4 import new_code_cell
 
-from singan_core import notebooks
 from singan_core import reproduce as batch
 from singan_core.errors import SinGANError
-from singan_core.notebooks import (
-    CHECKOUT,
-    WIDGET_STATE,
-    WIDGET_VIEW,
-    publish,
-    publishable,
-    read_outcome,
-    render,
-    tidy,
-    title_and_question,
+from singan_core.notebooks import CHECKOUT, read_outcome
+from singan_core.reproduce import Run, find_notebooks, local_workers, plan, reproduce
+from tests.series import parameters_cell, save
+
+# -- the plan
+
+
+@pytest.fixture
+def sources(tmp_path) -> list[Path]:
+    """A notebook with all parameters, and one with a profile alone."""
+    every = "profile = None\nseed = 0\nretrain = False\nimage_name = 'mountains'"
+    return [
+        save(tmp_path / "course" / "03_all.ipynb", parameters_cell(every)),
+        save(tmp_path / "course" / "04_none.ipynb", parameters_cell("profile = None")),
+    ]
+
+
+def planned(sources: list[Path], folder: Path, **options: object) -> list[tuple[str, dict]]:
+    return [(run.label, run.parameters) for run in plan(sources, "smoke", folder, **options)]
+
+
+def test_without_wishes_every_notebook_runs_once(sources, tmp_path):
+    assert planned(sources, tmp_path) == [("03_all", {"profile": "smoke"}), ("04_none", {"profile": "smoke"})]
+
+
+def test_seeds_and_pictures_multiply_where_they_are_declared(sources, tmp_path):
+    runs = planned(sources, tmp_path, seeds=[0, 1], images=["mountains", "peaks"])
+    assert runs == [
+        ("03_all", {"profile": "smoke"}),
+        ("04_none", {"profile": "smoke"}),
+        ("03_all seed1", {"profile": "smoke", "seed": 1}),
+        ("03_all peaks", {"profile": "smoke", "image_name": "peaks"}),
+        ("03_all peaks-seed1", {"profile": "smoke", "image_name": "peaks", "seed": 1}),
+    ]
+
+
+def test_variants_have_folders_of_their_own(sources, tmp_path):
+    base, variant = plan(sources[:1], "smoke", tmp_path, seeds=[0, 2])
+    assert base.executed == tmp_path / "notebooks" / "03_all.ipynb"
+    assert variant.executed == tmp_path / "seed2" / "notebooks" / "03_all.ipynb"
+
+
+def test_retrain_goes_to_the_notebooks_that_train(sources, tmp_path):
+    runs = plan(sources, "smoke", tmp_path, retrain=True)
+    assert [run.parameters.get("retrain") for run in runs] == [True, None]
+
+
+def test_retraining_does_not_change_what_a_run_is_known_by(sources, tmp_path):
+    prints = [[run.fingerprint for run in plan(sources, "smoke", tmp_path, retrain=retrain)] for retrain in (0, 1)]
+    assert prints[0] == prints[1] and len(set(prints[0])) == 2
+
+
+@pytest.mark.parametrize("options", [{"seeds": [1]}, {"images": ["peaks"]}, {"retrain": True}])
+def test_a_wish_that_no_notebook_can_fulfil_is_refused(sources, tmp_path, options):
+    with pytest.raises(SinGANError, match=r"04_none.ipynb declares no parameter"):
+        plan(sources[1:], "smoke", tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"images": ["peak"]}, "no bundled picture 'peak': did you mean 'peaks'"), ({"seeds": [-1]}, "from 0 on, got -1")],
 )
-from singan_core.progress import deferred_interrupt
-from singan_core.report import minutes, write_index
-from singan_core.reproduce import (
-    find_notebooks,
-    kernel_environment,
-    reproduce,
-    run_notebook,
-)
-
-ABOUT_THE_KERNEL = """
-import json, os, sys
-print(json.dumps({"executable": sys.executable, "folder": os.getcwd(), "profile": profile, "retrain": retrain,
-                  "variables": dict(os.environ)}))
-"""
-SAVE_A_FIGURE = """
-from pathlib import Path
-folder = Path(os.environ["SINGAN_FIGURES"]) / profile
-folder.mkdir(parents=True, exist_ok=True)
-(folder / "03_a_curve.png").write_bytes(b"")
-"""
-PROGRESS_AND_WARNING = r"""
-sys.stderr.write("\r 50%|#####     |"); sys.stderr.write("\r100%|##########|\n"); sys.stderr.write("a warning\n")
-"""
+def test_unknown_pictures_and_negative_seeds_are_refused(sources, tmp_path, options, message):
+    with pytest.raises(SinGANError, match=message):
+        plan(sources, "smoke", tmp_path, **options)
 
 
-def png(size: int = 4) -> str:
-    data = io.BytesIO()
-    Image.new("RGB", (size, size)).save(data, "PNG")
-    return base64.b64encode(data.getvalue()).decode()
-
-
-def parameters_cell(source: str = "profile = None\nretrain = False") -> nbformat.NotebookNode:
-    return new_code_cell(source, metadata={"tags": ["parameters"]})
-
-
-def save(path: Path, *cells: nbformat.NotebookNode) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(new_notebook(cells=list(cells)), path)
-    return path
-
-
-def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-
-
-class Links(HTMLParser):
-    """What a page loads or links to."""
-
-    def __init__(self, page: Path):
-        super().__init__()
-        self.loaded: list[str] = []
-        self.linked: list[str] = []
-        self.feed(page.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        values = dict(attributes)
-        if "href" in values:
-            (self.loaded if tag == "link" else self.linked).append(values["href"])
-        if "src" in values and not values["src"].startswith("data:"):
-            self.loaded.append(values["src"])
-
-
-class Series:
-    """Three notebooks after one run at the profile laptop: one dies, one fails, one passes."""
-
-    def __init__(self, folder: Path):
-        self.sources = [
-            save(
-                folder / "course" / "01_dies.ipynb",
-                parameters_cell(),
-                new_code_cell("os = __import__('os')\nos._exit(3)"),
-            ),
-            save(
-                folder / "course" / "02_fails.ipynb",
-                new_markdown_cell("# 02 Fails"),
-                parameters_cell("profile = None"),
-                new_code_cell("raise ValueError('on purpose\\nand so on')"),
-                new_code_cell("print('never reached')"),
-            ),
-            save(
-                folder / "course" / "03_passes.ipynb",
-                new_markdown_cell("# 03 Passes <well>\n\n**Question.** Does it *run*, with $x^2$?\n\n| Time | short |"),
-                parameters_cell(),
-                new_code_cell(ABOUT_THE_KERNEL),
-                new_code_cell(SAVE_A_FIGURE + PROGRESS_AND_WARNING),
-                new_code_cell(f"print({str(CHECKOUT / 'data')!r})\n6 * 7"),
-                new_code_cell(""),
-            ),
-        ]
-        self.folder = folder / "results" / "laptop"
-        with contextlib.redirect_stderr(io.StringIO()) as bar:
-            self.outcomes = reproduce(self.sources, "laptop", output=folder / "results")
-        self.bar = bar.getvalue()
-
-    def executed(self, number: int) -> Path:
-        return self.folder / "notebooks" / self.sources[number].name
-
-    def notebook(self, number: int) -> nbformat.NotebookNode:
-        return nbformat.read(self.executed(number), as_version=4)
-
-
-@pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
-    folder = tmp_path_factory.mktemp("series")
-    broken = folder / "jupyter" / "kernels" / "python3"
-    broken.mkdir(parents=True)
-    (broken / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))  # a python3 of somebody else, which cannot be started
-        patch.chdir(folder)
-        return Series(folder)
-
-
-# -- running
-
-
-def test_failing_notebooks_do_not_stop_the_others(series):
-    dies, fails, passes = series.outcomes
-    assert dies.error.startswith("DeadKernelError")
-    assert fails.error == "cell [3]: ValueError: on purpose"
-    assert passes.error is None
-
-
-def test_kernel_is_the_running_interpreter_in_the_notebooks_folder(series):
-    about = json.loads(outputs_of(series.notebook(2))[0].text)
-    assert about["executable"] == sys.executable
-    assert Path(about["folder"]) == series.sources[2].parent
-
-
-def test_parameters_and_variables_reach_the_notebook(series):
-    about = json.loads(outputs_of(series.notebook(2))[0].text)
-    assert about["profile"] == about["variables"]["SINGAN_PROFILE"] == "laptop"
-    assert about["retrain"] is False
-    assert Path(about["variables"]["SINGAN_FIGURES"]) == series.folder.parent
-
-
-def test_bar_shows_notebooks_and_cells_with_the_time_left(series):
-    states = [state for state in series.bar.split("\r") if "03_passes (3/3)" in state]
-    # 7 of 12 cells were before this notebook, those that injected parameters and those that failures left out included
-    assert "58%" in states[0] and "100%" in states[-1]
-    assert all("left]" in state for state in states)
-
-
-def test_failing_notebook_leaves_a_copy_with_its_error(series):
-    errors = [output for output in outputs_of(series.notebook(1)) if output.output_type == "error"]
-    assert [error.ename for error in errors] == ["ValueError"]
-
-
-def test_executed_copy_remembers_its_outcome(series):
-    assert [read_outcome(series.executed(number)) for number in range(3)] == series.outcomes
-
-
-def test_metadata_of_an_executed_copy_names_no_folder_of_this_machine(series):
-    assert str(series.folder.parents[1]) not in json.dumps(series.notebook(2).metadata)
-
-
-def test_what_is_no_executed_copy_has_no_outcome(series):
-    with pytest.raises(SinGANError, match="no executed copy"):
-        read_outcome(series.sources[2])
-
-
-def test_sources_stay_as_they_were(series):
-    source = nbformat.read(series.sources[2], as_version=4)
-    assert not outputs_of(source) and "singan" not in source.metadata
-
-
-def test_misspelt_parameter_is_refused_before_anything_starts(series, tmp_path):
-    misspelt = save(tmp_path / "04_misspelt.ipynb", parameters_cell("profle = None"))
-    with pytest.raises(SinGANError, match=r"04_misspelt.*'profile'.*'profle'"):
-        reproduce([series.sources[2], misspelt], "smoke", output=tmp_path / "results", progress=False)
+def test_misspelt_parameter_is_refused_before_anything_starts(sources, tmp_path):
+    misspelt = save(tmp_path / "05_misspelt.ipynb", parameters_cell("profle = None"))
+    with pytest.raises(SinGANError, match=r"05_misspelt.*'profile'.*'profle'"):
+        reproduce([sources[0], misspelt], "smoke", output=tmp_path / "results", progress=False)
     assert not (tmp_path / "results").exists()
 
 
-def test_one_notebook_refuses_undeclared_parameters(series, tmp_path):
-    with pytest.raises(SinGANError, match=r"no parameter 'speed'.*profile"):
-        run_notebook(series.sources[1], {"speed": 3}, tmp_path / "copy.ipynb")
-    assert not list(tmp_path.iterdir())
+def test_misspelt_retrain_is_refused_though_another_notebook_has_it(sources, tmp_path):
+    misspelt = save(tmp_path / "05_misspelt.ipynb", parameters_cell("profile = None\nretran = False"))
+    with pytest.raises(SinGANError, match=r"05_misspelt.*'retran'"):
+        plan([sources[0], misspelt], "smoke", tmp_path, retrain=True)
 
 
 @pytest.mark.parametrize("cells", [[], [parameters_cell("seed = 0")], [new_code_cell("profile = None")]])
 def test_notebook_without_a_profile_is_refused(tmp_path, cells):
     path = save(tmp_path / "05_plain.ipynb", *cells)
     with pytest.raises(SinGANError, match=r"05_plain.ipynb declares no parameter 'profile'"):
-        reproduce([path], "smoke", output=tmp_path, progress=False)
+        plan([path], "smoke", tmp_path)
 
 
-@pytest.fixture
-def received(monkeypatch) -> dict[str, dict]:
-    """The parameters with which notebooks would have been run, by name."""
-    found: dict[str, dict] = {}
-    monkeypatch.setattr(
-        batch, "run_notebook", lambda path, parameters, *_, **__: found.__setitem__(path.stem, parameters)
-    )
-    return found
-
-
-def test_retrain_goes_to_the_notebooks_that_train(series, received, tmp_path):
-    reproduce(series.sources[1:], "smoke", retrain=True, output=tmp_path, progress=False)
-    assert received == {"02_fails": {"profile": "smoke"}, "03_passes": {"profile": "smoke", "retrain": True}}
-
-
-def test_retrain_where_nothing_trains_is_refused(series, received, tmp_path):
-    with pytest.raises(SinGANError, match="no parameter 'retrain'"):
-        reproduce(series.sources[1:2], "smoke", retrain=True, output=tmp_path, progress=False)
-
-
-def test_misspelt_retrain_is_refused_though_another_notebook_has_it(series, received, tmp_path):
-    misspelt = save(tmp_path / "04_misspelt.ipynb", parameters_cell("profile = None\nretran = False"))
-    with pytest.raises(SinGANError, match=r"04_misspelt.*'retran'"):
-        reproduce([series.sources[2], misspelt], "smoke", retrain=True, output=tmp_path, progress=False)
-
-
-def test_unknown_profile_is_refused(series, tmp_path):
+def test_unknown_profile_is_refused(sources, tmp_path):
     with pytest.raises(SinGANError, match="no profile 'quick'"):
-        reproduce(series.sources, "quick", output=tmp_path)
+        reproduce(sources, "quick", output=tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no JSON", b'{"cells": 3}', b"\xff\xfe", b"[]"])
@@ -253,44 +114,7 @@ def test_unreadable_notebook_is_named(tmp_path, content):
     path = tmp_path / "06_damaged.ipynb"
     path.write_bytes(content)
     with pytest.raises(SinGANError, match="06_damaged"):
-        reproduce([path], "smoke", output=tmp_path, progress=False)
-
-
-def test_kernel_environment_keeps_folders_and_drops_the_plotting_backend(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SINGAN_RUNS", "my runs")
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    environment = kernel_environment({"SINGAN_PROFILE": "smoke"})
-    assert environment["SINGAN_RUNS"] == str(tmp_path / "my runs")
-    assert environment["SINGAN_PROFILE"] == "smoke"
-    assert "MPLBACKEND" not in environment
-    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(CHECKOUT)
-
-
-@pytest.fixture
-def interruptible():
-    """SIGINT raises KeyboardInterrupt, also where the tests run as a shell's background job, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_first_interrupt_goes_to_the_kernel_and_the_second_is_ours():
-    code = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\nprint(flush=True)\ntime.sleep(60)"
-    waits = [sys.executable, "-c", code]
-    with subprocess.Popen(waits, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as kernel:
-        kernel.stdout.readline()  # it has started
-        with deferred_interrupt(then=lambda: os.kill(kernel.pid, signal.SIGINT)) as came:
-            assert not came()
-            signal.raise_signal(signal.SIGINT)
-            assert came()
-            assert kernel.wait(timeout=30) == -signal.SIGINT
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-
-
-# -- finding notebooks and reading what they are about
+        plan([path], "smoke", tmp_path)
 
 
 @pytest.fixture
@@ -333,236 +157,247 @@ def test_unknown_notebook_is_refused_with_the_known_ones(course, name):
 
 def test_without_notebooks_there_is_nothing_to_run(monkeypatch, tmp_path):
     monkeypatch.setattr(batch, "CHECKOUT", tmp_path)
-    with pytest.raises(SinGANError, match="no notebooks"):
+    with pytest.raises(SinGANError, match="from a checkout"):
         find_notebooks()
 
 
-@pytest.mark.parametrize(
-    ("text", "title", "question"),
-    [
-        ("# 02 Losses\n\n**Question.** Who wins? And how?\n\nMore?", "02 Losses", "Who wins? And how?"),
-        ("# Losses\nWho\nwins?", "Losses", "Who wins?"),
-        ("# `D(x)` and [links](x.html)\n\nIt says this.\n\nThen that.", "D(x) and links", "It says this."),
-        ("Only prose.", "name", "Only prose."),
-        ("", "name", ""),
-    ],
-)
-def test_title_and_question_are_read_from_the_first_cell(text, title, question):
-    assert title_and_question(new_notebook(cells=[new_markdown_cell(text)]), "name") == (title, question)
+# -- what need not run again
 
 
-def test_notebook_without_cells_is_called_by_its_file():
-    assert title_and_question(new_notebook(), "name") == ("name", "")
+def replanned(series, number: int = 2) -> Run:
+    return plan(series.sources[number : number + 1], "laptop", series.folder)[0]
 
 
-# -- the page
+def test_only_what_passed_and_has_not_changed_is_up_to_date(series):
+    assert replanned(series).up_to_date()
+    assert not replanned(series, 1).up_to_date()
+    assert not dataclasses.replace(replanned(series), fingerprint="another").up_to_date()
+    assert not dataclasses.replace(replanned(series), variant="seed9", folder=series.folder / "seed9").up_to_date()
 
 
-def test_every_link_of_the_index_leads_to_a_file_of_the_folder(series):
-    links = Links(series.folder / "index.html")
-    files = [link for link in links.linked + links.loaded if not link.startswith("#")]
-    assert all((series.folder / link).is_file() for link in files)
-    assert "notebooks/03_passes.html" in files and "03_a_curve.png" in files
+def test_cells_parameters_and_code_are_part_of_the_fingerprint(series, tmp_path, monkeypatch):
+    before = replanned(series).fingerprint
+    assert plan(series.sources[2:], "smoke", tmp_path)[0].fingerprint != before
+    changed = save(tmp_path / "03_passes.ipynb", parameters_cell())
+    assert plan([changed], "laptop", tmp_path)[0].fingerprint != before
+    monkeypatch.setattr(batch, "code_fingerprint", lambda: b"other code")
+    assert replanned(series).fingerprint != before
 
 
-def test_index_tells_title_question_status_and_circumstances(series):
-    page = (series.folder / "index.html").read_text(encoding="utf-8")
-    assert "03 Passes &lt;well&gt;" in page
-    assert "Does it run, with $x^2$?" in page
-    assert "cell [3]: ValueError: on purpose" in page
-    assert "1 of 3 notebooks passed" in page
-    assert series.outcomes[2].torch in page and series.outcomes[2].device in page
+def test_a_pyramid_that_is_shipped_now_makes_a_run_due(series, monkeypatch):
+    outcome = dataclasses.replace(read_outcome(series.executed(2)), pyramids={"abc": "runs"})
+    monkeypatch.setattr(batch, "read_outcome", lambda path: outcome)
+    assert replanned(series).up_to_date()
+    monkeypatch.setattr(batch, "shipped_pyramid", lambda key: Path("abc.safetensors"))
+    assert not replanned(series).up_to_date()
 
 
-def test_pages_need_the_network_for_formulas_only(series):
-    assert Links(series.executed(1).with_suffix(".html")).loaded == []
-    (formulas,) = Links(series.executed(2).with_suffix(".html")).loaded
-    assert "mathjax" in formulas
+def test_expected_time_is_that_of_the_last_run(series):
+    assert replanned(series).seconds == max(1.0, read_outcome(series.executed(2)).seconds)
+    assert plan(series.sources[2:], "smoke", series.folder / "elsewhere")[0].seconds == batch.GUESSED_SECONDS
 
 
-def test_page_of_a_dead_kernel_says_so(series):
-    assert "This run failed: DeadKernelError" in series.executed(0).with_suffix(".html").read_text(encoding="utf-8")
+# -- the run
 
 
-def test_index_keeps_notebooks_of_earlier_runs(series, received, tmp_path):
-    folder = tmp_path / "laptop"
-    (folder / "notebooks").mkdir(parents=True)
-    (folder / "notebooks" / "03_passes.ipynb").write_bytes(series.executed(2).read_bytes())
-    reproduce(series.sources[:1], "laptop", output=tmp_path, progress=False)
-    assert "03 Passes" in (folder / "index.html").read_text(encoding="utf-8")
+def test_failing_notebooks_do_not_stop_the_others(series):
+    dies, fails, passes, variant = series.outcomes
+    assert dies.error.startswith("DeadKernelError")
+    assert fails.error == "cell [3]: ValueError: on purpose"
+    assert passes.error is None and variant.error is None
+    assert (passes.seed, variant.seed) == (0, 1)
 
 
-def test_index_leaves_out_copies_that_it_cannot_read(tmp_path):
-    save(tmp_path / "notebooks" / "01_foreign.ipynb")
-    assert "01_foreign" not in write_index(tmp_path, "laptop").read_text(encoding="utf-8")
+def test_figures_of_a_variant_lie_in_its_folder(series):
+    for folder in (series.folder, series.folder / "seed1"):
+        assert (folder / "03_a_curve.png").exists()
+    assert (series.folder / "report.html").exists() and (series.folder / "report.md").exists()
 
 
-def test_smoke_results_are_called_no_evidence(tmp_path):
-    assert "no evidence" in write_index(tmp_path, "smoke").read_text(encoding="utf-8")
-    assert "no evidence" not in write_index(tmp_path, "laptop").read_text(encoding="utf-8")
+def test_executed_copies_remember_their_outcomes(series):
+    assert [read_outcome(series.executed(number)) for number in range(3)] == series.outcomes[:3]
 
 
-CLAIMS = """
-- {id: x-more, report: X, section: A, notebook: 03_passes, claim: More is <more>., test: t,
-   measured: {ratio: one over the other}, rule: {reproduced: ratio > 2, partly: ratio > 1}}
-- {id: x-taste, report: X, section: B, notebook: 03_passes, claim: It is pretty., not_testable: a matter of taste}
-- {id: x-open, report: X, section: C, notebook: 03_passes, claim: Open., test: t,
-   measured: {a: b}, rule: {reproduced: a > 0}}
-- {id: x-other, report: X, section: D, notebook: 09_other, claim: Elsewhere., not_testable: because}
+def test_bar_shows_runs_at_work_the_share_done_and_the_time_left(series):
+    states = [state for state in series.bar.split("\r") if "left]" in state]
+    assert "0 of 4" in states[0] and " 0%" in states[0]
+    assert any("03_passes" in state for state in states)
+    assert "4 of 4" in states[-1] and "100%" in states[-1]
+    assert "2 workers" in series.bar and "dashboard http://127.0.0.1" in series.bar
+
+
+@contextlib.contextmanager
+def counted(tmp_path):
+    """A notebook that notes each of its runs in a file."""
+    notes = tmp_path / "notes"
+    path = save(
+        tmp_path / "03_counts.ipynb",
+        parameters_cell(),
+        new_code_cell(f"with open({str(notes)!r}, 'a') as file:\n    print(seed, file=file)"),
+    )
+    yield path, lambda: sorted(map(int, notes.read_text().split()))
+
+
+def test_what_is_up_to_date_is_not_run_again_and_what_is_asked_for_is(tmp_path):
+    with counted(tmp_path) as (path, runs):
+        for seeds in ([0], [0, 1], [0, 1]):
+            outcomes = reproduce([path], "smoke", seeds=seeds, output=tmp_path / "results", progress=False)
+        assert runs() == [0, 1] and [outcome.seed for outcome in outcomes] == [0, 1]
+        reproduce([path], "smoke", output=tmp_path / "results", retrain=True, progress=False)
+        assert runs() == [0, 0, 1]
+
+
+RETRAIN_TWICE = """
+from singan_core import TrainConfig, load_or_train, sample_image
+config = TrainConfig.for_profile("smoke", max_size=16, iterations=2)
+models = [load_or_train(sample_image("bricks"), config, retrain=retrain) for _ in range(2)]
+same = models[0].seconds == models[1].seconds
+assert same, "trained twice"
 """
 
 
-def test_verdicts_on_the_page_are_computed_from_the_results(series, monkeypatch, tmp_path):
-    (tmp_path / "claims.yaml").write_text(CLAIMS)
-    monkeypatch.setenv("SINGAN_DATA", str(tmp_path))
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "03_passes.ipynb").write_bytes(series.executed(2).read_bytes())
-    (tmp_path / "results").mkdir()
-    for name, content in {
-        "x-more-seed0.json": {"claim": "x-more", "measured": {"ratio": 1.5}, "seed": 0},
-        "x-more-seed1.json": {"claim": "x-more", "measured": {"ratio": 2.5}, "seed": 1},
-        "x-open-seed0.json": {"claim": "x-open", "measured": {"renamed": 1.0}, "seed": 0},
-    }.items():
-        (tmp_path / "results" / name).write_text(json.dumps(content))
-    rows = write_index(tmp_path, "laptop").read_text(encoding="utf-8").split("<tr>")
-    (more,) = [row for row in rows if "More is &lt;more&gt;." in row]
-    assert "ratio = 1.5 (seed 0)" in more and "<td>partly<br>reproduced</td>" in more
-    assert any("It is pretty." in row and "not testable here: a matter of taste" in row for row in rows)
-    assert any("Open." in row and "not measured yet" in row for row in rows)
-    assert not any("Elsewhere." in row for row in rows)
+def test_a_pyramid_that_is_retrained_is_retrained_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SINGAN_RUNS", str(tmp_path / "runs"))
+    path = save(tmp_path / "03_trains.ipynb", parameters_cell(), new_code_cell(RETRAIN_TWICE))
+    for _ in range(2):
+        (outcome,) = reproduce([path], "smoke", retrain=True, output=tmp_path / "results", progress=False)
+        assert outcome.error is None
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3723, "1:02:03")])
-def test_run_times_are_told_in_minutes(seconds, text):
-    assert minutes(seconds) == text
+KILL_THE_WORKER_ONCE = """
+import os, pathlib, signal
+mark = pathlib.Path({mark!r})
+if not mark.exists():
+    mark.touch()
+    os.kill(os.getppid(), signal.SIGKILL)
+    import time; time.sleep(60)
+"""
 
 
-# -- tidying and publishing
+def test_a_killed_worker_is_replaced_and_its_notebook_completes(tmp_path):
+    kills = KILL_THE_WORKER_ONCE.format(mark=str(tmp_path / "killed"))
+    path = save(tmp_path / "03_kills.ipynb", parameters_cell(), new_code_cell(kills), new_code_cell("print('done')"))
+    (outcome,) = reproduce([path], "smoke", output=tmp_path / "results", progress=False)
+    assert outcome.error is None and (tmp_path / "killed").exists()
 
 
-def widget(model: str, text: str = "x") -> nbformat.NotebookNode:
-    return new_output("display_data", {WIDGET_VIEW: {"model_id": model}, "text/plain": text})
+def test_a_notebook_that_kills_every_worker_fails_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setitem(batch.dask.config.config["distributed"]["scheduler"], "allowed-failures", 1)
+    kills = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)"
+    path = save(tmp_path / "03_kills.ipynb", parameters_cell(), new_code_cell(kills))
+    (outcome,) = reproduce([path], "smoke", output=tmp_path / "results", progress=False)
+    assert "worker died again and again" in outcome.error
+    assert "03_kills" in (tmp_path / "results" / "smoke" / "report.html").read_text()
 
 
-def with_widgets() -> nbformat.NotebookNode:
-    """A progress bar of tqdm, a slider beside the output that it controls, and a picture."""
-    shown = new_output("stream", name="stdout", text="k = 3\n")
-    models = {
-        "bar": ("HBoxModel", {"children": ["IPY_MODEL_progress"]}),
-        "progress": ("FloatProgressModel", {}),
-        "box": ("VBoxModel", {"children": ["IPY_MODEL_slider", "IPY_MODEL_output", "IPY_MODEL_picture"]}),
-        "slider": ("IntSliderModel", {}),
-        "output": ("OutputModel", {"outputs": [shown]}),
-        "picture": ("ImageModel", {"format": "png"}),
-    }
-    state = {name: {"model_name": kind, "state": content} for name, (kind, content) in models.items()}
-    state["picture"]["buffers"] = [{"data": png(), "path": ["value"]}]
-    cell = new_code_cell("explore()", outputs=[widget("bar"), widget("box"), widget("unknown")])
-    notebook = new_notebook(cells=[cell])
-    notebook.metadata["widgets"] = {WIDGET_STATE: {"state": state}}
-    return notebook
+TRAIN_FOR_LONG = """
+import pathlib, time
+from singan_core import TrainConfig, load_or_train, sample_image
+
+from singan_core.training import LevelTrainer
+
+begun, step = pathlib.Path({begun!r}), LevelTrainer.step
+first_time = not begun.exists()
+
+def slow_step(trainer):
+    step(trainer)
+    if trainer.index == 1 and first_time:
+        begun.touch()
+        time.sleep(0.3)
+
+LevelTrainer.step = slow_step
+load_or_train(sample_image("bricks"), TrainConfig.for_profile("smoke", iterations=200))
+"""
 
 
-def test_widgets_become_a_note_and_a_still_and_bars_vanish():
-    note, still, picture, unknown = outputs_of(tidy(with_widgets()))
-    assert "run the notebook" in note.data["text/plain"] and note.data == unknown.data
-    assert still.text == "k = 3\n"
-    assert picture.data == {"image/png": png()}
+def test_an_interrupt_of_the_terminal_saves_the_training_and_a_rerun_resumes_it(tmp_path):
+    begun = tmp_path / "begun"
+    cell = new_code_cell(TRAIN_FOR_LONG.format(begun=str(begun)))
+    path = save(tmp_path / "03_trains.ipynb", parameters_cell("profile = None"), cell)
+    command = [sys.executable, "-m", "singan_core", "reproduce", "--notebooks", str(path), "--profile", "smoke"]
+    command += ["--output", str(tmp_path / "results")]
+    environment = os.environ | {"SINGAN_RUNS": str(tmp_path / "runs")}
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    while not begun.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # all processes of the terminal get it
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Interrupted" in errors
+    assert list(tmp_path.glob("runs/*/checkpoint.safetensors"))
+    assert not list(tmp_path.glob("results/*/notebooks/*.ipynb"))
+    subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    assert list(tmp_path.glob("runs/*/model.safetensors"))
 
 
-def test_tidying_drops_the_widget_state_and_spares_the_original():
-    notebook = with_widgets()
-    before = copy.deepcopy(notebook)
-    tidied = tidy(notebook)
-    assert "widgets" not in tidied.metadata
-    assert notebook == before
-    nbformat.validate(tidied)
+# -- clusters
 
 
-def test_rendered_page_shows_the_still_of_a_widget():
-    page = render(with_widgets())
-    assert png() in page and "widget-view" not in page
+def test_an_existing_cluster_is_used_and_left_running(tmp_path):
+    with (
+        counted(tmp_path) as (path, runs),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        ) as cluster,
+    ):
+        address = cluster.scheduler_address
+        for seed in (3, 4):
+            (outcome,) = reproduce(
+                [path], "smoke", seeds=[seed], scheduler=address, output=tmp_path / "results", progress=False
+            )
+            assert outcome.error is None
+        assert runs() == [3, 4]
 
 
-def test_text_bars_vanish_and_warnings_stay():
-    pieces = ["\r  0%|   |", "\r100%|###|", "\n", "careful\n"]
-    outputs = [new_output("stream", name="stderr", text=piece) for piece in pieces]
-    outputs.insert(0, new_output("stream", name="stdout", text="a\rb\n"))
-    first, second = outputs_of(tidy(new_notebook(cells=[new_code_cell("", outputs=outputs)])))
-    assert first.text == "a\rb\n"
-    assert second.text == "careful\n"
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://x"])
+def test_a_scheduler_that_does_not_answer_is_a_clear_error(tmp_path, monkeypatch, address):
+    client = batch.Client
+    monkeypatch.setattr(batch, "Client", lambda *args, **_: client(*args, timeout=1))
+    with counted(tmp_path) as (path, _), pytest.raises(SinGANError, match="No Dask scheduler answers"):
+        reproduce([path], "smoke", scheduler=address, output=tmp_path / "results", progress=False)
 
 
-@pytest.fixture
-def published(series, tmp_path) -> Path:
-    """A copy of the passing notebook after its outputs were put back into it."""
-    path = tmp_path / "03_passes.ipynb"
-    path.write_bytes(series.sources[2].read_bytes())
-    publish(path, series.executed(2))
-    return path
+def test_workers_that_do_not_see_the_results_are_refused(tmp_path):
+    class Blind:
+        def run(self, *_):
+            return {"tcp://far:1": False}
+
+    with pytest.raises(SinGANError, match="tcp://far:1 does not see"):
+        batch.check_shared(Blind(), tmp_path / "results")
+    assert not list((tmp_path / "results").iterdir())
 
 
-def test_published_notebook_is_the_source_with_outputs(series, published):
-    source, notebook = nbformat.read(series.sources[2], as_version=4), nbformat.read(published, as_version=4)
-    assert [cell.source for cell in notebook.cells] == [cell.source for cell in source.cells]
-    assert notebook.cells[4].outputs[1].data["text/plain"] == "42"
-    nbformat.validate(notebook)
+def test_the_cores_are_shared_out_among_the_workers(monkeypatch):
+    monkeypatch.setattr(batch.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(batch, "CPU_COUNT", 8)
+    monkeypatch.setattr(batch.psutil, "virtual_memory", lambda: type("", (), {"available": 64 * 2**30})())
+    assert local_workers(20) == [{"OMP_NUM_THREADS": "1"}] * 8
+    assert local_workers(3) == [{"OMP_NUM_THREADS": "2"}] * 3
+    monkeypatch.setattr(batch.psutil, "virtual_memory", lambda: type("", (), {"available": 4 * 2**30})())
+    assert local_workers(20) == [{"OMP_NUM_THREADS": "4"}] * 2
+    monkeypatch.setattr(batch.psutil, "virtual_memory", lambda: type("", (), {"available": 0})())
+    assert local_workers(20) == [{"OMP_NUM_THREADS": "8"}]
 
 
-def test_published_notebook_tells_nothing_about_the_run(published):
-    notebook = nbformat.read(published, as_version=4)
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
-    assert not [output for output in outputs_of(notebook) if output.get("name") == "stderr"]
-    assert notebook.cells[4].outputs[0].text == "data\n"
+def test_every_gpu_has_a_worker(monkeypatch):
+    monkeypatch.setattr(batch.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(batch.torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [worker["CUDA_VISIBLE_DEVICES"] for worker in local_workers(9)] == ["0", "1", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert [worker["CUDA_VISIBLE_DEVICES"] for worker in local_workers(9)] == ["4", "7"]
 
 
-def test_published_cells_are_numbered_without_the_injected_one(published):
-    cells = [cell for cell in nbformat.read(published, as_version=4).cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in cells] == [1, 2, 3, 4, None]
-    assert cells[3].outputs[1].execution_count == 4
-
-
-def test_publishing_again_changes_nothing(series, published):
-    before = published.read_bytes()
-    publish(published, series.executed(2))
-    assert published.read_bytes() == before
-
-
-def test_failed_run_is_not_published(series):
-    before = series.sources[1].read_bytes()
-    with pytest.raises(SinGANError, match=r"02_fails.ipynb is not published.*on purpose"):
-        publish(series.sources[1], series.executed(1))
-    assert series.sources[1].read_bytes() == before
-
-
-def test_only_the_laptop_profile_is_published(series, tmp_path):
-    notebook = series.notebook(2)
-    notebook.metadata["singan"]["profile"] = "smoke"
-    nbformat.write(notebook, tmp_path / "copy.ipynb")
-    with pytest.raises(SinGANError, match="ran at profile smoke"):
-        publish(series.sources[2], tmp_path / "copy.ipynb")
-
-
-def test_notebook_edited_after_its_run_is_not_overwritten(series, tmp_path):
-    notebook = nbformat.read(series.sources[2], as_version=4)
-    notebook.cells[2].source += "# edited"
-    path = tmp_path / "03_passes.ipynb"
-    nbformat.write(notebook, path)
-    with pytest.raises(SinGANError, match="changed after its run"):
-        publish(path, series.executed(2))
-    assert "# edited" in path.read_text()
-
-
-def test_large_notebook_is_not_published(series, monkeypatch, tmp_path):
-    path = tmp_path / "03_passes.ipynb"
-    path.write_bytes(series.sources[2].read_bytes())
-    monkeypatch.setattr(notebooks, "PUBLISHED_BYTES", 1000)
-    with pytest.raises(SinGANError, match="MB"):
-        publish(path, series.executed(2))
-    assert path.read_bytes() == series.sources[2].read_bytes()
-
-
-def test_publishable_notebook_keeps_the_tags_of_its_cells(series):
-    tags = [cell.metadata.get("tags") for cell in publishable(series.notebook(2)).cells]
-    assert tags == [None, ["parameters"], None, None, None, None]
+def test_the_bar_of_a_batch_that_began_a_notebook_again_goes_back(sources, tmp_path):
+    (run,) = plan(sources[:1], "smoke", tmp_path)
+    run = dataclasses.replace(run, cells=4, seconds=8.0)
+    with contextlib.redirect_stderr(io.StringIO()), batch.Bar([run], show=True) as bar:
+        shown = []
+        for done in (1, 3, 1):
+            bar.cell(run.label, done)
+            shown.append(bar.bar.n)
+        bar.done(run)
+        bar.cell(run.label, 1)  # a message that comes late
+        assert shown == [2.0, 6.0, 2.0] and bar.bar.n == 8.0

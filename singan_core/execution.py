@@ -1,0 +1,298 @@
+"""One notebook, run from top to bottom without a browser, in a kernel of its own.
+
+It leaves an executed copy, a page and a log, and says in an `Outcome` how it went. Which notebooks run, with which
+parameters and where, is the business of `reproduce`.
+"""
+
+import html
+import os
+import platform
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from singan_core.claims import current_commit
+from singan_core.errors import SinGANError
+from singan_core.files import replacing, write_text
+from singan_core.notebooks import (
+    CHECKOUT,
+    Notebook,
+    Outcome,
+    check_declared,
+    code_cells,
+    declared_parameters,
+    first_line,
+    read_notebook,
+    render,
+    title_and_question,
+)
+from singan_core.progress import deferred_interrupt
+
+try:
+    import papermill
+    import psutil
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+    from papermill.iorw import load_notebook_node, write_ipynb
+except ModuleNotFoundError as error:
+    raise SinGANError(f"Running notebooks needs {error.name}: python -m pip install -e '.[course]'.") from error
+
+
+def run_notebook(
+    path: Path,
+    parameters: Mapping[str, Any],
+    output: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    fingerprint: str = "",
+    on_cell: Callable[[], Any] | None = None,
+) -> Outcome:
+    """Run one notebook in a fresh kernel of the running interpreter; write the executed copy, a page, and a log.
+
+    The working folder is the notebook's, as in JupyterLab. parameters: values for names that its `parameters` cell
+    declares. output: the executed copy, ending in .ipynb; a failing notebook leaves one too, with the error in it. Page
+    and log lie beside it; the log grows while the notebook runs. environment: variables for the kernel, on top of this
+    process's. fingerprint: kept in the outcome. on_cell: called after each executed cell.
+
+    A failing cell gives an `Outcome` with its error. Raises SinGANError for an undeclared parameter and for files that
+    cannot be read or written, and KeyboardInterrupt when the kernel was interrupted; an earlier copy stays then.
+    """
+    notebook = read_notebook(path)
+    check_declared(path, notebook, parameters)
+    started, error = time.monotonic(), None
+    with (
+        replacing(output) as unfinished,
+        tempfile.TemporaryDirectory() as notes,
+        Log(output.with_suffix(".log")) as log,
+    ):
+        trace = Path(notes) / "pyramids"
+        try:
+            papermill.execute_notebook(
+                notebook,
+                str(unfinished).replace("{", "{{").replace("}", "}}"),  # papermill fills in placeholders
+                parameters=dict(parameters),
+                engine_name=OwnKernel.NAME,
+                progress_bar=False,
+                environment=kernel_environment({"SINGAN_TRACE": str(trace)} | dict(environment or {})),
+                folder=path.parent,
+                on_cell=on_cell,
+                live=log,
+            )
+        except PapermillExecutionError as failure:
+            if failure.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt from failure
+            error = f"cell [{failure.exec_count}]: {failure.ename}: {first_line(failure.evalue)}"
+        except Exception as failure:  # the kernel died, or did not start: another notebook may well run
+            error = f"{type(failure).__name__}: {first_line(str(failure))}"
+        log.line(f"failed: {error}" if error else "passed")
+        seconds = time.monotonic() - started
+        outcome = outcome_of(path, notebook, parameters, error, seconds, read_trace(trace), fingerprint)
+        executed = load_notebook_node(str(unfinished)) if unfinished.stat().st_size else notebook
+        executed.metadata["singan"] = asdict(outcome)
+        executed.metadata.pop("papermill", None)  # has paths of this machine
+        write_ipynb(executed, str(unfinished))
+    write_text(output.with_suffix(".html"), render(executed))
+    return outcome
+
+
+def leave_failure(path: Path, parameters: Mapping[str, Any], output: Path, error: str) -> None:
+    """Write the copy and the page of a notebook that could not be run at all, with the reason."""
+    notebook = read_notebook(path)
+    notebook.metadata["singan"] = asdict(outcome_of(path, notebook, parameters, error, 0.0, {}, ""))
+    with replacing(output) as unfinished:
+        write_ipynb(notebook, str(unfinished))
+    write_text(output.with_suffix(".html"), render(notebook))
+
+
+def outcome_of(
+    path: Path,
+    notebook: Notebook,
+    parameters: Mapping[str, Any],
+    error: str | None,
+    seconds: float,
+    pyramids: dict[str, str],
+    fingerprint: str,
+) -> Outcome:
+    """The outcome of a run that has ended now, in this process."""
+    title, question = title_and_question(notebook, path.stem)
+    values = declared_parameters(notebook) | dict(parameters)
+    return Outcome(
+        name=path.stem,
+        title=title,
+        question=question,
+        error=error,
+        seconds=round(seconds, 1),
+        finished=datetime.now().astimezone().isoformat(timespec="seconds"),
+        profile=str(values.get("profile", "")),
+        seed=values.get("seed"),
+        image=values.get("image_name"),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+        torch=str(torch.__version__),
+        commit=current_commit(),
+        pyramids=pyramids,
+        fingerprint=fingerprint,
+    )
+
+
+def read_trace(path: Path) -> dict[str, str]:
+    """What `load_or_train` noted: key of each pyramid that was asked for, to `shipped` or `runs`, where it is kept."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return dict(sorted(line.split() for line in lines))
+
+
+class Log:
+    """A text file that tells what a notebook does while it runs: its cells, what they print, how far a training is."""
+
+    SECONDS_BETWEEN_STATES = 5.0
+
+    def __init__(self, path: Path):
+        self.path, self.told = path, -float("inf")
+        self.widgets: dict[str, str] = {}
+        self.file: TextIO | None = None
+
+    def __enter__(self) -> "Log":
+        try:
+            self.file = open(self.path, "w", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise SinGANError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.file.close()
+
+    def line(self, text: str) -> None:
+        """Append a line with the time of day."""
+        self.file.write(f"{datetime.now():%H:%M:%S}  {text}\n")
+
+    def state(self, text: str) -> None:
+        """Append a state that changes all the time, such as a progress bar, if the last one is a while ago."""
+        if text and time.monotonic() - self.told >= self.SECONDS_BETWEEN_STATES:
+            self.told = time.monotonic()
+            self.line(text)
+
+    def message(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Note what a kernel sent: printed text, and the text of widgets, which progress bars are."""
+        if kind == "stream":
+            *whole, state = content["text"].rsplit("\r", 1)
+            for text in filter(str.strip, "" if whole else state.splitlines()):
+                self.line(text)
+            self.state(state.strip() if whole else "")
+        elif kind == "comm_msg":
+            value = content.get("data", {}).get("state", {}).get("value")
+            if isinstance(value, str):  # a bar has a text on each side of it
+                self.widgets[content["comm_id"]] = html.unescape(re.sub(r"<[^>]*>", "", value)).strip()
+                self.state(" ".join(list(self.widgets.values())[-2:]))
+        elif kind == "error":
+            self.line(f"{content['ename']}: {first_line(content['evalue'])}")
+
+
+class OwnKernel(Engine):
+    """papermill engine: the kernel is the running interpreter, with an environment and a working folder of its own."""
+
+    NAME = "singan_core"
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        *,
+        environment: dict[str, str],
+        folder: Path,
+        on_cell: Callable[[], Any] | None,
+        live: Log,
+        start_timeout: int = 60,
+        **_: Any,
+    ) -> None:
+        client = OwnKernelClient(
+            nb_man,
+            kernel_name=kernel_name,
+            timeout=None,
+            startup_timeout=start_timeout,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
+        )
+        client.live = live
+        client.on_cell_executed = None if on_cell is None else lambda **_: on_cell()
+        client.execute(env=environment, cwd=str(folder))
+
+
+class OwnKernelClient(PapermillNotebookClient):
+    """Starts `python3` with the running interpreter, whatever else is installed under that name, or nothing is."""
+
+    live: Log
+
+    def create_kernel_manager(self) -> Any:
+        manager = super().create_kernel_manager()
+        manager.kernel_spec_manager.kernel_dirs = []  # without installed kernels, python3 is this interpreter's own
+        return manager
+
+    def papermill_execute_cells(self) -> None:
+        """Run the cells. The kernel gets a Ctrl-C first, so that a training in it saves its state; then this ends."""
+        kernel = self.km.provisioner.pid
+        cells = [cell["source"] for cell in code_cells(self.nb)]
+        with deferred_interrupt(then=lambda: os.kill(kernel, signal.SIGINT)) as came:
+
+            def start(cell: Any, **_: Any) -> None:
+                if came():
+                    raise KeyboardInterrupt
+                if cell["source"] in cells:
+                    number = 1 + cells.index(cell["source"])
+                    self.live.line(f"cell {number} of {len(cells)}: {first_line(cell['source'])}")
+
+            self.on_cell_start = start
+            super().papermill_execute_cells()
+            if came():
+                raise KeyboardInterrupt
+
+    def process_message(self, message: dict[str, Any], *where: Any) -> Any:
+        self.live.message(message["msg_type"], message["content"])
+        return super().process_message(message, *where)
+
+
+papermill_engines.register(OwnKernel.NAME, OwnKernel)
+
+
+def interrupt_kernels() -> int:
+    """Send a Ctrl-C to each kernel that this process has started, so that trainings in them save; gives their number.
+
+    For processes in which notebooks run in other threads than the main one, which a Ctrl-C of the person cannot reach.
+    """
+    count = 0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if any("ipykernel_launcher" in part for part in child.cmdline()):
+                child.send_signal(signal.SIGINT)
+                count += 1
+        except psutil.Error:  # it has ended in the meantime
+            continue
+    return count
+
+
+def kernel_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a kernel: this process's with some variables changed.
+
+    The notebooks import the same singan_core, installed or not; folders given relative to the caller stay the same
+    ones; and figures go into the notebook even where MPLBACKEND asks for another backend.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    if (CHECKOUT / "pyproject.toml").exists():
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+    return absolute_folders(environment) | dict(changes)
+
+
+def absolute_folders(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables, those of the package that name folders made absolute."""
+    found = dict(environment)
+    for name in ("SINGAN_RUNS", "SINGAN_DATA", "SINGAN_FIGURES"):
+        if found.get(name):
+            found[name] = os.path.abspath(found[name])
+    return found

@@ -1,0 +1,119 @@
+"""Tiny notebooks, and a series of them run for real by a local cluster, for the tests about notebooks."""
+
+import base64
+import contextlib
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
+
+from singan_core.notebooks import CHECKOUT
+from singan_core.reproduce import reproduce
+
+ABOUT_THE_KERNEL = """
+import json, os, sys
+print(json.dumps({"executable": sys.executable, "folder": os.getcwd(), "profile": profile, "retrain": retrain,
+                  "seed": seed, "variables": dict(os.environ)}))
+"""
+SAVE_A_FIGURE = """
+from singan_core.plots import figures_folder
+folder = figures_folder(profile)
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "03_a_curve.png").write_bytes(b"")
+"""
+PROGRESS_AND_WARNING = r"""
+sys.stderr.write("\r 50%|#####     |"); sys.stderr.write("\r100%|##########|\n"); sys.stderr.write("a warning\n")
+"""
+
+
+def png(size: int = 4) -> str:
+    data = io.BytesIO()
+    Image.new("RGB", (size, size)).save(data, "PNG")
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def parameters_cell(source: str = "profile = None\nseed = 0\nretrain = False") -> nbformat.NotebookNode:
+    return new_code_cell(source, metadata={"tags": ["parameters"]})
+
+
+def save(path: Path, *cells: nbformat.NotebookNode) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=list(cells)), path)
+    return path
+
+
+def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+class Links(HTMLParser):
+    """What a page loads or links to."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.loaded: list[str] = []
+        self.linked: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        if "href" in values:
+            (self.loaded if tag == "link" else self.linked).append(values["href"])
+        if "src" in values and not values["src"].startswith("data:"):
+            self.loaded.append(values["src"])
+
+
+class Series:
+    """Three notebooks after a run at the profile laptop with seeds 0 and 1: one dies, one fails, one passes."""
+
+    def __init__(self, folder: Path):
+        self.sources = [
+            save(
+                folder / "course" / "01_dies.ipynb",
+                parameters_cell("profile = None"),
+                new_code_cell("os = __import__('os')\nos._exit(3)"),
+            ),
+            save(
+                folder / "course" / "02_fails.ipynb",
+                new_markdown_cell("# 02 Fails"),
+                parameters_cell("profile = None"),
+                new_code_cell("raise ValueError('on purpose\\nand so on')"),
+                new_code_cell("print('never reached')"),
+            ),
+            save(
+                folder / "course" / "03_passes.ipynb",
+                new_markdown_cell("# 03 Passes <well>\n\n**Question.** Does it *run*, with $x^2$?\n\n| Time | short |"),
+                parameters_cell(),
+                new_code_cell(ABOUT_THE_KERNEL),
+                new_code_cell(SAVE_A_FIGURE + PROGRESS_AND_WARNING),
+                new_code_cell(f"print({str(CHECKOUT / 'data')!r})\n6 * 7"),
+                new_code_cell(""),
+            ),
+        ]
+        self.folder = folder / "results" / "laptop"
+        with contextlib.redirect_stderr(io.StringIO()) as bar:
+            self.outcomes = reproduce(self.sources, "laptop", seeds=[0, 1], output=folder / "results")
+        self.bar = bar.getvalue()
+
+    def executed(self, number: int) -> Path:
+        return self.folder / "notebooks" / self.sources[number].name
+
+    def notebook(self, number: int) -> nbformat.NotebookNode:
+        return nbformat.read(self.executed(number), as_version=4)
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    folder = tmp_path_factory.mktemp("series")
+    broken = folder / "jupyter" / "kernels" / "python3"
+    broken.mkdir(parents=True)
+    (broken / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))  # a python3 of somebody else, which cannot be started
+        patch.chdir(folder)
+        return Series(folder)

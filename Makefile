@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
 export GOMP_SPINCOUNT ?= 2000
 
-.PHONY: help reproduce test test-unit test-notebooks notebooks student bench gpu-check lab lint lock clean
+.PHONY: help reproduce test test-unit test-notebooks notebooks pretrained student bench gpu-check lab lint lock clean
 .NOTPARALLEL:
 
 help: ## list the commands
@@ -41,6 +41,9 @@ test-notebooks: $(INSTALLED) ## run every notebook in seconds; an error in a cel
 
 notebooks: $(INSTALLED) ## run the notebooks at profile laptop and put the outputs into them, as they are committed
 	$(PY) -m singan_core reproduce --publish
+
+pretrained: $(INSTALLED) ## train what the notebooks need and write it to data/pretrained/ (hours; resumes)
+	$(PY) -m singan_core.pretrained
 
 student: $(INSTALLED) ## write build/student/, the notebooks without solutions, and prove that they can be handed out
 	OMP_NUM_THREADS=1 $(PY) -m singan_core.student

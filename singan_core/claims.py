@@ -13,7 +13,6 @@ import keyword
 import math
 import numbers
 import operator
-import platform
 import re
 import subprocess
 from collections import Counter
@@ -30,6 +29,7 @@ from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import data_folder
 from singan_core.metrics import Interval, confidence_interval
+from singan_core.model import device_name
 from singan_core.plots import profile_folder
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
@@ -259,7 +259,7 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
         "image": image,
         "measured": found.measured,
         "torch": str(torch.__version__),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+        "device": device_name(),
         "commit": found.commit,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }

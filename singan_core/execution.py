@@ -5,8 +5,8 @@ parameters and where, is the business of `reproduce`.
 """
 
 import html
+import json
 import os
-import platform
 import re
 import signal
 import tempfile
@@ -22,6 +22,7 @@ import torch
 from singan_core.claims import current_commit
 from singan_core.errors import SinGANError
 from singan_core.files import replacing, write_text
+from singan_core.model import device_name
 from singan_core.notebooks import (
     CHECKOUT,
     Notebook,
@@ -119,7 +120,7 @@ def outcome_of(
     parameters: Mapping[str, Any],
     error: str | None,
     seconds: float,
-    pyramids: dict[str, str],
+    pyramids: dict[str, dict[str, bool]],
     fingerprint: str,
 ) -> Outcome:
     """The outcome of a run that has ended now, in this process."""
@@ -135,7 +136,7 @@ def outcome_of(
         profile=str(values.get("profile", "")),
         seed=values.get("seed"),
         image=values.get("image_name"),
-        device=torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+        device=device_name(),
         torch=str(torch.__version__),
         commit=current_commit(),
         pyramids=pyramids,
@@ -143,10 +144,14 @@ def outcome_of(
     )
 
 
-def read_trace(path: Path) -> dict[str, str]:
-    """What `load_or_train` noted: key of each pyramid that was asked for, to `shipped` or `runs`, where it is kept."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return dict(sorted(line.split() for line in lines))
+def read_trace(path: Path) -> dict[str, dict[str, bool]]:
+    """What `load_or_train` noted, by key: see `notebooks.Outcome`."""
+    found: dict[str, dict[str, bool]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        note = json.loads(line)
+        needed = note["discriminators"] or found.get(note["key"], {}).get("discriminators", False)
+        found[note["key"]] = {"shipped": note["shipped"], "discriminators": needed}
+    return dict(sorted(found.items()))
 
 
 class Log:

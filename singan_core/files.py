@@ -85,6 +85,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
+def tensor_names(path: Path) -> list[str]:
+    """Names of the tensors in a file by `write_tensors`, without reading them. SinGANError for anything else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise SinGANError(
+            f"{path} is damaged or no file of this project ({error}). Delete it to train again."
+        ) from error
+
+
 def _checksum(tensors: dict[str, Tensor], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):

@@ -5,6 +5,7 @@ The applications (editing, harmonization, painting, ...) are thin functions over
 
 import itertools
 import math
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
-from singan_core.files import read_tensors, write_tensors
+from singan_core.files import read_tensors, tensor_names, write_tensors
 from singan_core.images import check_image
 from singan_core.networks import Discriminator, Generator, folded, pad
 from singan_core.pyramid import PyramidShape, Size, resize, upsample
@@ -254,6 +255,12 @@ def pick_device(device: torch.device | str | None = None) -> torch.device:
         raise SinGANError(f"There is no device {chosen!r} here: use 'cpu', or leave it out.") from error
 
 
+def device_name(device: torch.device | str | None = None) -> str:
+    """What a device (see `pick_device`) is called in results: the GPU's name, or the CPU with the kind of machine."""
+    device = pick_device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {platform.machine()}"
+
+
 def _as_image(generated: Tensor) -> Tensor:
     """What generators gave, as an image: float32 in [-1, 1], and an ordinary tensor that may also enter a loss."""
     return generated.clone().clamp(-1, 1).float()
@@ -350,10 +357,15 @@ def unpack(tensors: dict[str, Tensor], settings: dict, device: torch.device) -> 
             discriminator = Discriminator(kernels, config.layers).to(config.dtype)
             discriminator.load_state_dict(weights)
         history = tensors.get(f"{index}.history")
-        level = Level(generator, discriminator, amplitude, None if history is None else history.numpy())
+        level = Level(generator, discriminator, amplitude, None if history is None else history.double().numpy())
         finish(level, model.z_star)
         model.levels.append(level)
     return model
+
+
+def holds_discriminators(path: str | Path) -> bool:
+    """Whether a model file has the discriminators, too; shipped ones may be without."""
+    return any(".discriminator." in name for name in tensor_names(Path(path)))
 
 
 def finish(level: Level, like: Tensor) -> None:

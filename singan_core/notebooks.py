@@ -46,8 +46,9 @@ class Outcome:
 
     name: its file name without suffix. error: cell and exception in one line, None when every cell ran. seconds: run
     time with the start of the kernel. finished: local date and time. profile, seed, image: its parameters, None where
-    the notebook's own value was left. device, torch, commit: where, and with which versions. pyramids: the runs that it
-    asked for, key to `shipped` or `runs`. fingerprint: of all that the run depended on, see `reproduce`.
+    it has no such. device, torch, commit: where, and with which versions. pyramids: the runs that it asked for, by key:
+    whether the pyramid was shipped, and whether it needed the discriminators. fingerprint: of all that the run depended
+    on, see `reproduce`.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Outcome:
     device: str
     torch: str
     commit: str | None
-    pyramids: dict[str, str]
+    pyramids: dict[str, dict[str, bool]]
     fingerprint: str
 
 

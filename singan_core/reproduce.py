@@ -94,7 +94,10 @@ class Run:
             outcome = read_outcome(self.executed)
         except SinGANError:
             return False
-        same = all((shipped_pyramid(key) is not None) == (kept == "shipped") for key, kept in outcome.pyramids.items())
+        same = all(
+            (shipped_pyramid(key, note["discriminators"]) is not None) == note["shipped"]
+            for key, note in outcome.pyramids.items()
+        )
         return outcome.error is None and outcome.fingerprint == self.fingerprint and same
 
 

@@ -21,7 +21,7 @@ from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import check_image, data_folder, save_image
-from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN
+from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN, device_name, holds_discriminators
 from singan_core.progress import Callback
 from singan_core.training import train, training_images
 
@@ -32,6 +32,7 @@ def load_or_train(
     image: Tensor,
     config: TrainConfig,
     *,
+    discriminators: bool = False,
     retrain: bool = False,
     store: str | Path | None = None,
     callback: Callback | None = None,
@@ -41,20 +42,21 @@ def load_or_train(
     """The pyramid for this photograph (1, 3, H, W) and these settings: loaded if there is one, else trained.
 
     Looked for in the shipped pyramids (data/pretrained), then in the run store; an interrupted training goes on where
-    it was; what another process trains at this moment is waited for. retrain: take no finished pyramid, train again
-    and replace the stored one; an interrupted retraining goes on, too. store: folder of the runs, default see
-    `store_folder`. callback, progress, device: see `train`.
+    it was; what another process trains at this moment is waited for. discriminators: whether they are needed, too;
+    shipped pyramids may come without them. retrain: take no finished pyramid, train again and replace the stored one;
+    an interrupted retraining goes on, too. store: folder of the runs, default see `store_folder`. callback, progress,
+    device: see `train`.
 
-    A batch of notebooks sets two variables: SINGAN_TRACE, a file that gets a line with the run's key and where the
-    pyramid is kept, and SINGAN_RETRAIN_BEFORE, a time in seconds since 1970: what was trained later is not trained
-    again, so that a pyramid that several notebooks retrain is trained once.
+    A batch of notebooks sets two variables: SINGAN_TRACE, a file that gets a line of JSON with the run's key, whether
+    the pyramid is shipped, and whether discriminators were needed; and SINGAN_RETRAIN_BEFORE, a time in seconds since
+    1970: what was trained later is not trained again, so that a pyramid that several notebooks retrain is trained once.
 
     Raises SinGANError for unfit input, a damaged run, or a place that cannot be written.
     """
     training_images(image, config, torch.device("cpu"))  # what cannot be trained leaves nothing behind
     folder = run_folder(image, config, store)
-    shipped = None if retrain else shipped_pyramid(folder.name)
-    _note(folder.name, "shipped" if shipped else "runs")
+    shipped = None if retrain else shipped_pyramid(folder.name, discriminators)
+    _note(folder.name, shipped, discriminators)
     if shipped is not None:
         return SinGAN.load(shipped, device)
     if _trained(folder, retrain):
@@ -65,7 +67,8 @@ def load_or_train(
         _clear_up(folder, retrain)
         save_image(image, folder / "image.png")
         settings = {"config": config.to_dict(), "image_size": list(image.shape[-2:]), "format": FORMAT_VERSION}
-        write_text(folder / "run.json", json.dumps(settings | {"retrain": retrain}, indent=2) + "\n")
+        settings |= {"retrain": retrain, "device": device_name(device), "torch": str(torch.__version__)}
+        write_text(folder / "run.json", json.dumps(settings, indent=2) + "\n")
         model = train(
             image, config, checkpoint=folder / CHECKPOINT, callback=callback, progress=progress, device=device
         )
@@ -133,10 +136,11 @@ def _trained(folder: Path, retrain: bool) -> bool:
     return not retrain or time > float(os.environ.get("SINGAN_RETRAIN_BEFORE", "inf"))
 
 
-def _note(key: str, where: str) -> None:
+def _note(key: str, shipped: Path | None, discriminators: bool) -> None:
     if trace := os.environ.get("SINGAN_TRACE"):
+        note = {"key": key, "shipped": shipped is not None, "discriminators": discriminators}
         with open(trace, "a", encoding="utf-8") as file:
-            file.write(f"{key} {where}\n")
+            file.write(json.dumps(note) + "\n")
 
 
 def _clear_up(folder: Path, retrain: bool) -> None:
@@ -154,13 +158,15 @@ def _begun_as_retraining(folder: Path) -> bool:
         return False
 
 
-def shipped_pyramid(key: str) -> Path | None:
-    """The model file of the run with this key among those that come with the data, if it is there."""
+def shipped_pyramid(key: str, discriminators: bool = False) -> Path | None:
+    """The model file of the run with this key in data/pretrained, if there is one with all that is needed."""
     try:
         path = data_folder() / "pretrained" / f"{key}.safetensors"
     except SinGANError:  # the package is used without the course's data
         return None
-    return path if os.path.exists(path) else None
+    if not os.path.exists(path) or (discriminators and not holds_discriminators(path)):
+        return None
+    return path
 
 
 @contextlib.contextmanager

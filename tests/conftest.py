@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from singan_core import Progress, SinGAN, TrainConfig, train
 from singan_core.progress import Callback
-from tests.series import series  # noqa: F401, a fixture
+from tests.series import cluster, series  # noqa: F401, fixtures
 
 # A deadline in milliseconds fails on a busy machine, not on a wrong result. Continuous integration tries the same
 # examples every time, so that a red run belongs to the change under test; elsewhere each run tries new ones.

@@ -4,11 +4,14 @@ import base64
 import contextlib
 import io
 import json
+import logging
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pytest
+from distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
@@ -21,8 +24,8 @@ print(json.dumps({"executable": sys.executable, "folder": os.getcwd(), "profile"
                   "seed": seed, "variables": dict(os.environ)}))
 """
 SAVE_A_FIGURE = """
-from singan_core.plots import figures_folder
-folder = figures_folder(profile)
+from pathlib import Path
+folder = Path(os.environ["SINGAN_FIGURES"], profile, os.environ.get("SINGAN_VARIANT", ""))
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "03_a_curve.png").write_bytes(b"")
 """
@@ -105,6 +108,13 @@ class Series:
 
     def notebook(self, number: int) -> nbformat.NotebookNode:
         return nbformat.read(self.executed(number), as_version=4)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[LocalCluster]:
+    """One worker, to share among tests: starting one takes seconds."""
+    with LocalCluster(n_workers=1, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

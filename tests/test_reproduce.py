@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import logging
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from distributed import LocalCluster
 from nbformat.v4 import new_code_cell
 
 from singan_core import reproduce as batch
@@ -185,10 +183,12 @@ def test_cells_parameters_and_code_are_part_of_the_fingerprint(series, tmp_path,
 
 
 def test_a_pyramid_that_is_shipped_now_makes_a_run_due(series, monkeypatch):
-    outcome = dataclasses.replace(read_outcome(series.executed(2)), pyramids={"abc": "runs"})
+    outcome = dataclasses.replace(
+        read_outcome(series.executed(2)), pyramids={"abc": {"shipped": False, "discriminators": True}}
+    )
     monkeypatch.setattr(batch, "read_outcome", lambda path: outcome)
     assert replanned(series).up_to_date()
-    monkeypatch.setattr(batch, "shipped_pyramid", lambda key: Path("abc.safetensors"))
+    monkeypatch.setattr(batch, "shipped_pyramid", lambda key, discriminators: Path(key))
     assert not replanned(series).up_to_date()
 
 
@@ -238,12 +238,13 @@ def counted(tmp_path):
     yield path, lambda: sorted(map(int, notes.read_text().split()))
 
 
-def test_what_is_up_to_date_is_not_run_again_and_what_is_asked_for_is(tmp_path):
+def test_what_is_up_to_date_is_not_run_again_and_what_is_asked_for_is(cluster, tmp_path):
     with counted(tmp_path) as (path, runs):
+        options = {"scheduler": cluster.scheduler_address, "output": tmp_path / "results", "progress": False}
         for seeds in ([0], [0, 1], [0, 1]):
-            outcomes = reproduce([path], "smoke", seeds=seeds, output=tmp_path / "results", progress=False)
+            outcomes = reproduce([path], "smoke", seeds=seeds, **options)
         assert runs() == [0, 1] and [outcome.seed for outcome in outcomes] == [0, 1]
-        reproduce([path], "smoke", output=tmp_path / "results", retrain=True, progress=False)
+        reproduce([path], "smoke", retrain=True, **options)
         assert runs() == [0, 0, 1]
 
 
@@ -256,11 +257,18 @@ assert same, "trained twice"
 """
 
 
-def test_a_pyramid_that_is_retrained_is_retrained_once(tmp_path, monkeypatch):
+def test_a_pyramid_that_is_retrained_is_retrained_once(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("SINGAN_RUNS", str(tmp_path / "runs"))
     path = save(tmp_path / "03_trains.ipynb", parameters_cell(), new_code_cell(RETRAIN_TWICE))
     for _ in range(2):
-        (outcome,) = reproduce([path], "smoke", retrain=True, output=tmp_path / "results", progress=False)
+        (outcome,) = reproduce(
+            [path],
+            "smoke",
+            retrain=True,
+            scheduler=cluster.scheduler_address,
+            output=tmp_path / "results",
+            progress=False,
+        )
         assert outcome.error is None
 
 
@@ -274,18 +282,22 @@ if not mark.exists():
 """
 
 
-def test_a_killed_worker_is_replaced_and_its_notebook_completes(tmp_path):
+def test_a_killed_worker_is_replaced_and_its_notebook_completes(cluster, tmp_path):
     kills = KILL_THE_WORKER_ONCE.format(mark=str(tmp_path / "killed"))
     path = save(tmp_path / "03_kills.ipynb", parameters_cell(), new_code_cell(kills), new_code_cell("print('done')"))
-    (outcome,) = reproduce([path], "smoke", output=tmp_path / "results", progress=False)
+    (outcome,) = reproduce(
+        [path], "smoke", scheduler=cluster.scheduler_address, output=tmp_path / "results", progress=False
+    )
     assert outcome.error is None and (tmp_path / "killed").exists()
 
 
-def test_a_notebook_that_kills_every_worker_fails_with_the_reason(tmp_path, monkeypatch):
-    monkeypatch.setitem(batch.dask.config.config["distributed"]["scheduler"], "allowed-failures", 1)
+def test_a_notebook_that_kills_every_worker_fails_with_the_reason(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     kills = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)"
     path = save(tmp_path / "03_kills.ipynb", parameters_cell(), new_code_cell(kills))
-    (outcome,) = reproduce([path], "smoke", output=tmp_path / "results", progress=False)
+    (outcome,) = reproduce(
+        [path], "smoke", scheduler=cluster.scheduler_address, output=tmp_path / "results", progress=False
+    )
     assert "worker died again and again" in outcome.error
     assert "03_kills" in (tmp_path / "results" / "smoke" / "report.html").read_text()
 
@@ -306,11 +318,13 @@ def slow_step(trainer):
         time.sleep(0.3)
 
 LevelTrainer.step = slow_step
-load_or_train(sample_image("bricks"), TrainConfig.for_profile("smoke", iterations=200))
+load_or_train(sample_image("bricks"), TrainConfig.for_profile("smoke", max_size=24, iterations=20))
 """
 
 
-def test_an_interrupt_of_the_terminal_saves_the_training_and_a_rerun_resumes_it(tmp_path):
+def test_an_interrupt_of_the_terminal_saves_the_training_and_a_rerun_resumes_it(
+    cluster, tmp_path, monkeypatch
+):
     begun = tmp_path / "begun"
     cell = new_code_cell(TRAIN_FOR_LONG.format(begun=str(begun)))
     path = save(tmp_path / "03_trains.ipynb", parameters_cell("profile = None"), cell)
@@ -328,27 +342,27 @@ def test_an_interrupt_of_the_terminal_saves_the_training_and_a_rerun_resumes_it(
     assert process.returncode == 130 and "Interrupted" in errors
     assert list(tmp_path.glob("runs/*/checkpoint.safetensors"))
     assert not list(tmp_path.glob("results/*/notebooks/*.ipynb"))
-    subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    monkeypatch.setenv("SINGAN_RUNS", str(tmp_path / "runs"))
+    reproduce([path], "smoke", scheduler=cluster.scheduler_address, output=tmp_path / "results", progress=False)
     assert list(tmp_path.glob("runs/*/model.safetensors"))
 
 
 # -- clusters
 
 
-def test_an_existing_cluster_is_used_and_left_running(tmp_path):
-    with (
-        counted(tmp_path) as (path, runs),
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-        ) as cluster,
-    ):
-        address = cluster.scheduler_address
+def test_an_existing_cluster_is_left_running(cluster, tmp_path):
+    with counted(tmp_path) as (path, runs):
         for seed in (3, 4):
-            (outcome,) = reproduce(
-                [path], "smoke", seeds=[seed], scheduler=address, output=tmp_path / "results", progress=False
+            reproduce(
+                [path],
+                "smoke",
+                seeds=[seed],
+                scheduler=cluster.scheduler_address,
+                output=tmp_path / "results",
+                progress=False,
             )
-            assert outcome.error is None
         assert runs() == [3, 4]
+    assert len(cluster.scheduler.workers) == 1
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://x"])

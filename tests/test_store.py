@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singan_core import SinGANError, TrainConfig, load_or_train, load_run, train
+from singan_core.files import write_tensors
 from singan_core.model import HISTORY_COLUMNS, pack
 from singan_core.store import run_folder, run_key, store_folder
 
@@ -50,6 +51,36 @@ def test_retraining_replaces_the_run(trained, picture, tiny):
     load_or_train(picture, tiny, store=store, retrain=True, callback=reports.append, progress=False, device="cpu")
     assert reports
     assert (folder / "model.safetensors").stat().st_mtime_ns > before
+
+
+def test_a_batch_retrains_what_is_older_than_itself(trained, picture, tiny, monkeypatch):
+    _, store, folder = trained
+    trained_at = (folder / "model.safetensors").stat().st_mtime
+    reports = []
+    for begun, trains in ((trained_at - 10, False), (trained_at + 10, True)):
+        monkeypatch.setenv("SINGAN_RETRAIN_BEFORE", str(begun))
+        reports.clear()
+        load_or_train(picture, tiny, store=store, retrain=True, callback=reports.append, progress=False, device="cpu")
+        assert bool(reports) == trains
+
+
+def test_a_shipped_pyramid_without_discriminators_serves_those_who_need_none(
+    trained, picture, tiny, tmp_path, monkeypatch
+):
+    model, store, folder = trained
+    tensors, settings = pack(model)
+    light = {name: value for name, value in tensors.items() if ".discriminator." not in name}
+    write_tensors(tmp_path / "data" / "pretrained" / f"{folder.name}.safetensors", light, settings)
+    monkeypatch.setenv("SINGAN_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SINGAN_TRACE", str(tmp_path / "trace"))
+    for needed in (False, True):
+        found = load_or_train(picture, tiny, discriminators=needed, store=store, callback=never, device="cpu")
+        assert (found.levels[0].discriminator is not None) == needed
+    notes = [json.loads(line) for line in (tmp_path / "trace").read_text().splitlines()]
+    assert notes == [
+        {"key": folder.name, "shipped": True, "discriminators": False},
+        {"key": folder.name, "shipped": False, "discriminators": True},
+    ]
 
 
 def test_a_shipped_pyramid_comes_first(trained, picture, tiny, tmp_path, monkeypatch):

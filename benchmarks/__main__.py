@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from benchmarks.common import ROOT
 
-NAMES = ("speed", "memory", "sampling", "scaling", "quality", "crop_quality", "convergence")
+NAMES = ("speed", "memory", "sampling", "scaling", "quality", "schedule", "crop_quality", "convergence")
 
 
 def commands(names: Sequence[str], options: Sequence[str]) -> list[list[str]]:

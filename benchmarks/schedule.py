@@ -26,7 +26,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks import common
-from singan_core import plots
+from singan_core import TrainConfig, plots
 from singan_core.errors import SinGANError
 from singan_core.notebooks import Outcome, read_outcome
 from singan_core.store import MODEL, store_folder
@@ -176,6 +176,17 @@ def measured_outcomes(folder: Path, profile: str) -> list[Outcome]:
     return outcomes
 
 
+def measured_trainings(path: Path, profile: str) -> dict[str, Any]:
+    """What `benchmarks.quality` measured. Raises SinGANError where it did so at other settings than the profile's."""
+    quality = json.loads(path.read_text(encoding="utf-8"))
+    if TrainConfig.from_dict(quality["config"]) != TrainConfig.for_profile(profile):
+        raise SinGANError(
+            f"The trainings in {path} have other settings than profile {profile}: measure them again with "
+            f"`python -m benchmarks.quality --profile {profile} --retrain`."
+        )
+    return quality
+
+
 def _older(key: str, outcome: Outcome) -> bool:
     """Whether a pyramid of the run store was there when this run began."""
     model = store_folder() / key / MODEL
@@ -293,8 +304,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = common.parsed(parser, argv, QUICK)
 
     copies = arguments.copies or plots.profile_folder(arguments.profile) / "notebooks"
-    source = arguments.quality or common.RESULTS / f"quality-{arguments.profile}.json"
-    quality = json.loads(source.read_text(encoding="utf-8"))
+    results = arguments.quality or common.RESULTS / f"quality-{arguments.profile}.json"
+    quality = measured_trainings(results, arguments.profile)
     outcomes, draw = measured_outcomes(copies, arguments.profile), random.Random(arguments.draw)
     notebooks = series(outcomes, arguments.notebooks, arguments.own, draw)
     measured = [result["seconds"] for result in quality["results"].values()]

@@ -170,6 +170,9 @@ def plan(
     for seed in seeds:
         if seed < 0:
             raise SinGANError(f"A seed is a whole number from 0 on, got {seed}.")
+    for path in paths:
+        if any(path.stem == other.stem and path != other for other in paths):
+            raise SinGANError(f"Two notebooks are called {path.stem}: run them with different output folders.")
     wanted = {name for name, asked in (("retrain", retrain), ("seed", seeds), ("image_name", images)) if asked}
     sources = [read_notebook(path) for path in paths]
     declared = [declared_parameters(source) for source in sources]
@@ -179,8 +182,8 @@ def plan(
         check_declared(path, source, sorted({"profile"} | nowhere | misspelt))
     runs = []
     for path, source, names in zip(paths, sources, declared, strict=True):
-        for image in images if images and "image_name" in names else [None]:
-            for seed in seeds if seeds and "seed" in names else [None]:
+        for image in dict.fromkeys(images) if images and "image_name" in names else [None]:
+            for seed in dict.fromkeys(seeds) if seeds and "seed" in names else [None]:
                 asked = {"image_name": image, "seed": seed}
                 asked = {name: value for name, value in asked.items() if value is not None and value != names[name]}
                 label = "-".join(f"seed{value}" if name == "seed" else value for name, value in asked.items())
@@ -328,13 +331,17 @@ def execute(client: Client, runs: Sequence[Run], environment: dict[str, str], pr
             file=sys.stderr,
         )
     batch = uuid.uuid4().hex  # keys of their own on a cluster that others use, too
-    futures = {
-        client.submit(run_task, run, environment, key=f"{run.label} {batch}", pure=False, priority=-number): run
-        for number, run in enumerate(runs)
-    }
+    futures: dict[Future, Run] = {}
+    pending: set[Future] = set()
     with Bar(runs, progress) as bar, deferred_interrupt() as interrupted:
-        pending = set(futures)
-        while pending and not interrupted():
+        while (pending or len(futures) < len(runs)) and not interrupted():
+            # One run at a time for each thread. Of all at once Dask gives each worker its share before it knows how
+            # long they take, and one that has done its own stands idle while others have runs left.
+            free = max(1, sum(client.nthreads().values())) - len(pending)
+            for run in runs[len(futures) : len(futures) + max(0, free)]:
+                future = client.submit(run_task, run, environment, key=f"{run.label} {batch}", pure=False)
+                futures[future] = run
+                pending.add(future)
             finished, pending = waited(pending, seconds=0.5)
             while not cells.empty():
                 bar.cell(*cells.get())

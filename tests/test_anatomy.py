@@ -261,7 +261,9 @@ WRONG = {
 
 def gate(folder: Path, notebooks: dict[str, list[str]]) -> tuple[int, str]:
     """Notebooks under pytest, with the options of the Makefile's target test-notebooks: exit code and output."""
-    (options,) = re.findall(r"\$\(PYTEST\) (--nbval-lax .*) notebooks$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (options,) = re.findall(
+        r"\$\(PYTEST\) (--nbval-lax .*) notebooks \|\|", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
     for name, sources in notebooks.items():
         nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), folder / f"{name}.ipynb")
     command = [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *shlex.split(options)]

@@ -33,6 +33,12 @@ def test_parameters_and_variables_reach_the_notebook(series):
     assert Path(about["variables"]["SINGAN_FIGURES"]) == series.folder.parent
 
 
+def test_kernels_share_the_cores_and_keep_the_memory_that_they_free(series):
+    variables = json.loads(outputs_of(series.notebook(2))[0].text)["variables"]
+    assert int(variables["OMP_NUM_THREADS"]) >= 1
+    assert "MALLOC_TRIM_THRESHOLD_" not in variables, "Dask sets it for its workers, and PyTorch becomes slow"
+
+
 def test_failing_notebook_leaves_a_copy_with_its_error(series):
     errors = [output for output in outputs_of(series.notebook(1)) if output.output_type == "error"]
     assert [error.ename for error in errors] == ["ValueError"]

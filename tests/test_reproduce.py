@@ -51,6 +51,16 @@ def test_seeds_and_pictures_multiply_where_they_are_declared(sources, tmp_path):
     ]
 
 
+def test_what_is_asked_for_twice_runs_once(sources, tmp_path):
+    assert len(planned(sources, tmp_path, seeds=[1, 1], images=["peaks", "peaks"])) == 2
+
+
+def test_two_notebooks_of_one_name_are_refused(sources, tmp_path):
+    other = save(tmp_path / "other" / "03_all.ipynb", parameters_cell())
+    with pytest.raises(SinGANError, match="Two notebooks are called 03_all"):
+        plan([*sources, other], "smoke", tmp_path)
+
+
 def test_variants_have_folders_of_their_own(sources, tmp_path):
     base, variant = plan(sources[:1], "smoke", tmp_path, seeds=[0, 2])
     assert base.executed == tmp_path / "notebooks" / "03_all.ipynb"
@@ -322,9 +332,7 @@ load_or_train(sample_image("bricks"), TrainConfig.for_profile("smoke", max_size=
 """
 
 
-def test_an_interrupt_of_the_terminal_saves_the_training_and_a_rerun_resumes_it(
-    cluster, tmp_path, monkeypatch
-):
+def test_an_interrupt_of_the_terminal_saves_the_training_and_a_rerun_resumes_it(cluster, tmp_path, monkeypatch):
     begun = tmp_path / "begun"
     cell = new_code_cell(TRAIN_FOR_LONG.format(begun=str(begun)))
     path = save(tmp_path / "03_trains.ipynb", parameters_cell("profile = None"), cell)

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell
 
 from benchmarks import schedule
 from benchmarks.schedule import Notebook, Task, longest_chain, lower_bound, simulate, work
-from singan_core import reproduce
+from singan_core import TrainConfig, reproduce
 from singan_core.errors import SinGANError
 from singan_core.execution import leave_failure
 from singan_core.notebooks import Outcome, read_outcome
@@ -185,10 +185,18 @@ def test_a_run_that_may_have_trained_is_refused(tmp_path, monkeypatch, age, fits
             schedule.measured_outcomes(folder, "laptop")
 
 
+def test_trainings_at_other_settings_than_the_profiles_are_refused(tmp_path):
+    path = tmp_path / "quality.json"
+    path.write_text(json.dumps({"config": TrainConfig.for_profile("laptop", iterations=7).to_dict()}))
+    with pytest.raises(SinGANError, match="other settings than profile laptop"):
+        schedule.measured_trainings(path, "laptop")
+
+
 def test_the_benchmark_writes_inputs_assumption_and_table(tmp_path, capsys):
     for number in range(2):
         keep(tmp_path / "copies", name=f"{number:02}_any")
     quality = {"results": {"bricks": {"seconds": 60.0}}, "machine": {"device": "abacus"}}
+    quality["config"] = TrainConfig.for_profile("laptop").to_dict()
     (tmp_path / "quality.json").write_text(json.dumps(quality))
     options = ["--quick", "--device", "cpu", "--own", "1", "--results", str(tmp_path)]
     schedule.main([*options, "--copies", str(tmp_path / "copies"), "--quality", str(tmp_path / "quality.json")])

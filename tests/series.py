@@ -5,6 +5,8 @@ import contextlib
 import io
 import json
 import logging
+import os
+import pickle
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from distributed import LocalCluster
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
@@ -119,7 +122,18 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture(scope="session")
 def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
-    folder = tmp_path_factory.mktemp("series")
+    """The series, run once: of several test processes one does so, and the others take what it has left."""
+    run_of_tests = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run_of_tests is None:
+        return run_series(tmp_path_factory.mktemp("series"))
+    shared = tmp_path_factory.getbasetemp().parent / f"series-{run_of_tests}.pickle"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            shared.write_bytes(pickle.dumps(run_series(tmp_path_factory.mktemp("series"))))
+        return pickle.loads(shared.read_bytes())
+
+
+def run_series(folder: Path) -> Series:
     broken = folder / "jupyter" / "kernels" / "python3"
     broken.mkdir(parents=True)
     (broken / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))

@@ -51,8 +51,8 @@ def ship(notebooks: Iterable[str] | None = None, *, progress: bool = True) -> li
         raise SinGANError(f"{failed[0].name} failed with {failed[0].error}: correct it, then start this again.")
     folder = data_folder() / "pretrained"
     entries = {entry["key"]: entry for entry in read_manifest(folder)}
-    added = []
-    for key, need in needs(outcomes).items():
+    added, needed = [], needs(outcomes)
+    for key, need in needed.items():
         if shipped_pyramid(key, need["discriminators"]) is None:
             entry = ship_run(store_folder() / key, folder, discriminators=need["discriminators"])
             entries[key] = entry | {"notebooks": need["notebooks"]}
@@ -60,10 +60,10 @@ def ship(notebooks: Iterable[str] | None = None, *, progress: bool = True) -> li
         else:
             entries[key]["notebooks"] = sorted({*need["notebooks"], *entries[key]["notebooks"]})
     if notebooks is None:
-        for key in entries.keys() - needs(outcomes).keys():
+        for key in entries.keys() - needed.keys():
             (folder / f"{key}.safetensors").unlink(missing_ok=True)
             del entries[key]
-        for key, need in needs(outcomes).items():
+        for key, need in needed.items():
             entries[key]["notebooks"] = need["notebooks"]
     write_text(folder / MANIFEST, json.dumps(sorted(entries.values(), key=_place), indent=1) + "\n")
     return added

@@ -181,9 +181,10 @@ class SinGAN:
         """
         for index in range(start, stop + 1):
             level, size = self.levels[index], shape.sizes[index]
-            z = pad_noise(noise(index, noise_shape(index, size, self.config)), self.config)
+            z = pad_noise(level.amplitude * noise(index, noise_shape(index, size, self.config)), self.config)
             before = z.new_zeros(1, 3, *size) if previous is None else upsample(previous, size, shape.factor)
-            previous = draw_tiled(generators[index], level.amplitude * z, pad(before, self.config.layers), TILE)
+            before, previous = pad(before, self.config.layers), None  # large pictures: keep nothing that is not needed
+            previous = draw_tiled(generators[index], z, before, TILE)
         return previous
 
     def reconstruction_noise(self, level: int, shape: tuple[int, ...]) -> Tensor:

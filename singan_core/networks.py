@@ -1,6 +1,7 @@
 """Generator and discriminator of one scale: five 3x3 convolutions each, fully convolutional, receptive field 11."""
 
 import itertools
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -100,11 +101,12 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 @torch.no_grad()
-def measure_statistics(generator: Generator, inputs: list[Tensor], side: int = 256) -> None:
+def measure_statistics(generator: Generator, inputs: Iterable[Tensor], side: int = 128) -> None:
     """Set the running statistics of batch norm to those of whole images, as one pass over each in training would.
 
-    inputs: sums of noise and previous image, (1, 3, H + 2 * margin, W + 2 * margin) each; over them the statistics are
-    averaged. Layer by layer and in tiles of side * side pixels, so that memory does not grow with the image.
+    inputs: sums of noise and previous image, (1, 3, H + 2 * margin, W + 2 * margin) each, taken one after the other;
+    over them the statistics are averaged. Layer by layer and in tiles of side * side pixels, so that the memory it
+    needs does not grow with the image.
     """
     blocks = [generator.head, *generator.body]
     found = []
@@ -126,8 +128,8 @@ def measure_statistics(generator: Generator, inputs: list[Tensor], side: int = 2
             found.append((mean, variance * (height * width / (height * width - 1))))
     for depth, block in enumerate(blocks):
         means, variances = zip(*found[depth :: len(blocks)], strict=True)
-        block[1].running_mean.copy_(sum(means) / len(inputs))
-        block[1].running_var.copy_(sum(variances) / len(inputs))
+        block[1].running_mean.copy_(sum(means) / len(means))
+        block[1].running_var.copy_(sum(variances) / len(variances))
 
 
 def trained_parameters(network: nn.Module) -> list[nn.Parameter]:

@@ -95,6 +95,7 @@ def build_pyramid(image: Tensor, *, min_size: int = 25, max_size: int = 250, sca
     finest = resize(image, shape.sizes[-1], min(max_size / max(image.shape[-2:]), 1.0))
     steps = range(len(shape) - 1, 0, -1)
     images = [resize(finest, shape.sizes[-1 - step], shape.factor**step) for step in steps]
+    resize_matrix.cache_clear()  # these matrices are not needed again, and of a large picture they are large
     return Pyramid((*images, finest), shape)
 
 

@@ -17,6 +17,7 @@ from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, write_tensors
 from singan_core.graphs import GraphedIterations
 from singan_core.losses import critic_score, gradient_penalty
+from singan_core.memory import release_free_memory
 from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shape, pack, pad_noise, pick_device, unpack
 from singan_core.networks import Discriminator, Generator, initialise, pad, trained_parameters
 from singan_core.progress import Callback, Reporter, deferred_interrupt
@@ -93,7 +94,9 @@ def training_images(image: Tensor, config: TrainConfig, device: torch.device) ->
         max_size=config.max_size,
         scale_factor=config.scale_factor,
     )
-    return pyramid.shape, [real.to(device, config.dtype) for real in pyramid.images]
+    return pyramid.shape, [
+        real.to(device, config.dtype, memory_format=torch.channels_last) for real in pyramid.images
+    ]
 
 
 class LevelTrainer:
@@ -106,7 +109,7 @@ class LevelTrainer:
     """
 
     def __init__(self, model: SinGAN, real: Tensor, rng: torch.Generator):
-        self.model, self.real, self.rng = model, real.contiguous(memory_format=torch.channels_last), rng
+        self.model, self.real, self.rng = model, real, rng
         self.config = config = model.config
         self.index = len(model.levels)
         self.iterations = config.iterations_at(self.index)
@@ -149,6 +152,7 @@ class LevelTrainer:
         self.losses = real.new_zeros(len(HISTORY_COLUMNS))
         self.history = torch.zeros(self.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
         self.graphs = GraphedIterations(rng) if real.is_cuda else None
+        release_free_memory(real.device)
 
     def step(self) -> None:
         """One iteration, with its learning rate and its place in the history. Nothing here waits for the device."""
@@ -186,6 +190,7 @@ class LevelTrainer:
 
     def finished(self) -> Level:
         """The trained level, ready to be drawn from."""
+        release_free_memory(self.real.device)
         rebuilt_from = [self.reconstruction_noise + self.reconstruction_below] if self.config.alpha else []
         self.view.settle(self.generator, self.amplitude, rebuilt_from)
         level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy())

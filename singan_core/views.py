@@ -5,6 +5,7 @@ at every resolution: also the finished levels below draw only the part that a wi
 they had drawn everything.
 """
 
+import itertools
 from itertools import pairwise
 
 import torch
@@ -123,8 +124,8 @@ class RandomWindows:
         sum of noise and previous image on the padded grid; empty where it has no part in the training.
         """
         whole = WholeImage(self.model, self.rng)
-        random = [amplitude * whole.noise() + whole.previous() for _ in range(2)]
-        measure_statistics(generator, [*random, *rebuilt_from])
+        random = (whole.previous().add_(whole.noise(), alpha=amplitude) for _ in range(2))
+        measure_statistics(generator, itertools.chain(random, rebuilt_from))
 
     def _noise(self, level: int) -> Tensor:
         """Noise of a level for its windows. It is the same to draw it for the part in view: pixels are independent."""

@@ -6,9 +6,13 @@ Each training is measured at its end as in `quality`. All methods train at --max
 width of profile `laptop`. The reference has the package's resize in place of its slow one; time is that of the
 training alone. This takes hours: each finished training is kept in build/bench/convergence and not repeated, so it can
 be stopped at any time, and started again with more images, iterations or seeds. The short trainings of all come first.
+
+With --one-thread a training computes in one thread, and its time is the processor time that it took. Then it can run
+beside other work, also beside a second benchmark with other images, and still be compared.
 """
 
 import argparse
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,8 @@ DISTANCES = ("sliced_wasserstein", "frechet")
 METHODS = {"reference": "paper", "paper": "paper", "laptop": "laptop"}
 """Method to profile."""
 
+TIMES = {False: "wall time", True: "processor time of one thread"}
+
 WIDTHS = {False: "All have 32 kernels at every level.", True: "Reference and `paper` double their kernels."}
 
 QUICK = {
@@ -43,6 +49,11 @@ QUICK = {
 Point = dict[str, Any]
 
 
+def one_thread(device: torch.device) -> bool:
+    """Whether trainings compute in one thread of the processor."""
+    return device.type == "cpu" and torch.get_num_threads() == 1
+
+
 @dataclass(frozen=True)
 class Run:
     """One training: what is trained on which picture."""
@@ -52,12 +63,13 @@ class Run:
     config: TrainConfig
 
     def file_name(self, device: torch.device) -> str:
-        parts = (self.image, self.method, self.config.iterations, self.config.seed, device.type)
+        where = f"{device.type}1" if one_thread(device) else device.type
+        parts = (self.image, self.method, self.config.iterations, self.config.seed, where)
         return common.point_name(*parts, config=self.config)
 
 
 def trained(run: Run, device: torch.device) -> tuple[SinGAN, float]:
-    """The pyramid, and the seconds of its training."""
+    """The pyramid, and the seconds of its training: of processor time where there is one thread."""
     image, done = sample_image(run.image), []
 
     def by_reference() -> None:
@@ -68,7 +80,8 @@ def trained(run: Run, device: torch.device) -> tuple[SinGAN, float]:
         done.append(train(image, run.config, progress=False, device=device))
 
     reference = run.method == "reference"
-    taken = common.seconds(by_reference if reference else by_package, device)
+    clock = time.process_time if one_thread(device) else time.perf_counter
+    taken = common.seconds(by_reference if reference else by_package, device, clock)
     if not reference:
         return done[0], taken
     levels, z_star, shape = done
@@ -212,8 +225,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="levels after which the width doubles (authors: 4; 0: never)",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--one-thread", action="store_true", help="measure processor time of one thread")
     parser.add_argument("--points", type=Path, default=common.SCRATCH / "convergence", help="folder of finished points")
     arguments = common.parsed(parser, argv, QUICK)
+    if arguments.one_thread:
+        torch.set_num_threads(1)
 
     points = points_of(runs(arguments), arguments.points, arguments.device)
     found = curves(points)
@@ -222,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 Trainings at {arguments.max_size} px of {", ".join(arguments.images)}; reference and `paper` take 3 + 3 steps an
 iteration. {WIDTHS[bool(arguments.double_kernels_every)]} Means over pictures and seeds, {quality.SAMPLES} samples
-each; distances are to the photograph.
+each; distances are to the photograph. Times are {TIMES[one_thread(arguments.device)]}.
 
 {common.markdown(rows(found))}
 

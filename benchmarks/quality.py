@@ -13,9 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import common
-from singan_core import SinGAN, TrainConfig, load_or_train, sample_image, save_image
-from singan_core.features import RandomFilterBank
-from singan_core.metrics import diversity, psnr, single_image_frechet, sliced_wasserstein
+from singan_core import SinGAN, TrainConfig, load_or_train, quality, sample_image, save_image
 from singan_core.training import training_images
 
 IMAGES = ["mountains", "peaks", "pagoda", "drawn_pebbles"]
@@ -25,18 +23,8 @@ QUICK = {"profile": "smoke", "images": ["mountains"]}
 
 def measure(model: SinGAN, real: torch.Tensor) -> dict[str, object]:
     """Quality of one pyramid against the photograph at the trained size, (1, 3, H, W)."""
-    samples = model.sample(SAMPLES, seed=1)
-    frechet = single_image_frechet(samples, real, RandomFilterBank())
-    return {
-        "seconds": model.seconds,
-        "size": list(model.size),
-        "levels": len(model.levels),
-        "sliced_wasserstein": sliced_wasserstein(samples, real),
-        "frechet": frechet.value,
-        "frechet_features": frechet.features,
-        "diversity": diversity(samples, real),
-        "reconstruction_psnr": psnr(model.reconstruct(), real),
-    }
+    about = {"seconds": model.seconds, "size": list(model.size), "levels": len(model.levels)}
+    return about | quality.measure(model, real, samples=SAMPLES)._asdict()
 
 
 def finest_image(model: SinGAN, image: torch.Tensor) -> torch.Tensor:

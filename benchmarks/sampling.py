@@ -2,11 +2,12 @@
 
     python -m benchmarks.sampling --image mountains --counts 1 8 32
 
-The networks are untrained, of the sizes and widths of a pyramid at profile `paper`; trained ones take as long. The
+The networks are untrained, of the sizes and widths of a pyramid at each profile; trained ones take as long. The
 authors' loop is written with the functions of the reference, without gradients, once with its own resize and once with
 the package's, and draws with the weights of the same pyramid.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
@@ -20,7 +21,7 @@ from benchmarks.levels import copy_weights, matrix_resize, untrained
 from singan_core import SinGAN, TrainConfig, sample_image
 from tests import reference
 
-QUICK = {"profile": "smoke", "image": "bricks", "counts": [1, 3], "repeats": 2}
+QUICK = {"profiles": ["smoke"], "image": "bricks", "counts": [1, 3], "repeats": 2}
 
 FAIR = "reference, fast resize"
 SLOW = "reference"
@@ -92,55 +93,67 @@ def per_sample(model: SinGAN, counts: Sequence[int], repeats: int) -> dict[str, 
     return {name: [taken / calls[name][1] for taken in times[name]] for name in times}
 
 
-def speedups(times: dict[str, list[float]]) -> dict[str, Ratio]:
-    """How many times as fast as the authors' loop with the fast resize each method is."""
-    return {name: ratio(times[FAIR], values) for name, values in times.items()}
+def speedups(times: dict[str, list[float]], base: str) -> dict[str, Ratio]:
+    """How many times as fast as the method `base` each method is."""
+    return {name: ratio(times[base], values) for name, values in times.items()}
 
 
 def rows(times: dict[str, list[float]]) -> list[dict[str, Any]]:
     """A row per method."""
+    to_slow, to_fair = speedups(times, SLOW), speedups(times, FAIR)
     return [
         {
             "method": name,
-            "per sample (ms)": 1000 * median(times[name]),
-            "samples per second": 1 / median(times[name]),
-            "times as fast as the reference, fast resize": str(speedup),
+            "per sample (ms)": 1000 * median(values),
+            "samples per second": 1 / median(values),
+            "times as fast as the reference": str(to_slow[name]),
+            "... with the fast resize": str(to_fair[name]),
         }
-        for name, speedup in speedups(times).items()
+        for name, values in times.items()
     ]
+
+
+def measure(profile: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The times at the sizes and widths of one profile."""
+    model = untrained(sample_image(arguments.image), TrainConfig.for_profile(profile), arguments.device)
+    difference = largest_difference(model, max(2, min(8, max(arguments.counts))))
+    times = per_sample(model, arguments.counts, arguments.repeats)
+    return {
+        "size": model.size,
+        "levels": len(model.levels),
+        "seconds_per_sample": times,
+        "speedup": {base: {n: v._asdict() for n, v in speedups(times, base).items()} for base in (SLOW, FAIR)},
+        "largest_difference": difference,
+    }
+
+
+def section(profile: str, found: dict[str, Any]) -> str:
+    """The result at one profile as Markdown."""
+    return f"""## Profile `{profile}`: {found["size"][1]}x{found["size"][0]} px, {found["levels"]} levels
+
+{common.markdown(rows(found["seconds_per_sample"]))}
+
+Pictures drawn together and in smaller sets, same seed: the largest difference of a pixel is
+{found["largest_difference"]:.1e} (the range is 2)."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = common.options(__doc__)
-    parser.add_argument("--profile", default="paper")
+    parser.add_argument("--profiles", nargs="+", default=["paper", "laptop"])
     parser.add_argument("--image", default="mountains", help="a bundled picture")
     parser.add_argument("--counts", nargs="+", type=int, default=[1, 8, 32], help="pictures drawn at once")
     parser.add_argument("--repeats", type=int, default=7)
     arguments = common.parsed(parser, argv, QUICK)
 
     where = common.machine(arguments.device)
-    model = untrained(sample_image(arguments.image), TrainConfig.for_profile(arguments.profile), arguments.device)
-    difference = largest_difference(model, max(2, min(8, max(arguments.counts))))
-    times = per_sample(model, arguments.counts, arguments.repeats)
-    document = {
-        "profile": arguments.profile,
-        "image": arguments.image,
-        "machine": where,
-        "size": model.size,
-        "levels": len(model.levels),
-        "seconds_per_sample": times,
-        "speedup": {name: value._asdict() for name, value in speedups(times).items()},
-        "largest_difference": difference,
-    }
+    found = {profile: measure(profile, arguments) for profile in arguments.profiles}
+    document = {"image": arguments.image, "machine": where, "profiles": found}
+    sections = "\n\n".join(section(profile, result) for profile, result in found.items())
     text = f"""# Sampling speed
 
-Samples of {model.size[1]}x{model.size[0]} px from {len(model.levels)} untrained levels of profile
-`{arguments.profile}`; medians of {arguments.repeats} repeats.
+Untrained pyramids; medians of {arguments.repeats} repeats.
 
-{common.markdown(rows(times))}
-
-Pictures drawn together and in smaller sets, same seed: the largest difference of a pixel is {difference:.1e} (the
-range is 2).
+{sections}
 
 {common.described(where)}
 """

@@ -197,9 +197,9 @@ def draw(curves: dict[str, list[Point]]) -> plots.Figure:
     return figure
 
 
-def trainings(profile: str, crop: int | None, precision: str) -> dict[str, TrainConfig]:
-    """The settings of both curves by name."""
-    own = TrainConfig.for_profile(profile, precision=precision)
+def trainings(profile: str, crop: int | None, precision: str | None) -> dict[str, TrainConfig]:
+    """The settings of both curves by name; precision: default the profile's."""
+    own = TrainConfig.for_profile(profile, **({"precision": precision} if precision else {}))
     side = crop or own.crop or DEFAULT_CROP
     return {
         "whole image": TrainConfig.from_dict(own.to_dict() | {"crop": 0}),
@@ -213,13 +213,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--image", default="mountains", help="a bundled picture; enlarged where it is too small")
     parser.add_argument("--sizes", nargs="+", type=int, default=[125, 250, 500, 1000, 2000], help="longer sides, px")
     parser.add_argument("--crop", type=int, help=f"side of the crops, px (default: the profile's, or {DEFAULT_CROP})")
-    parser.add_argument("--precision", default="float32", choices=common.PRECISIONS)
+    parser.add_argument("--precision", choices=common.PRECISIONS, help="default: the profile's")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds that measuring one point may take")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds of iterations per level, about")
     arguments = common.parsed(parser, argv, QUICK)
 
     where = common.machine(arguments.device)
     configs = trainings(arguments.profile, arguments.crop, arguments.precision)
+    precision = next(iter(configs.values())).precision
     found = {name: curve(config, arguments) for name, config in configs.items()}
     curves = {name: points for name, (points, _) in found.items()}
     missing = {name: reasons for name, (_, reasons) in found.items()}
@@ -236,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     own_side = max(sample_image(arguments.image).shape[-2:])
     text = f"""# Time and memory against the size of the picture
 
-Profile `{arguments.profile}`, {arguments.precision}, picture `{arguments.image}`, which has {own_side} px on its longer
+Profile `{arguments.profile}`, precision {precision}, picture `{arguments.image}`, which has {own_side} px on its longer
 side and is enlarged (bicubic) beyond that.
 
 {common.markdown(rows(curves, missing))}

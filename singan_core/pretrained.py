@@ -14,19 +14,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from singan_core import quality
 from singan_core.claims import current_commit
-from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
-from singan_core.features import RandomFilterBank
 from singan_core.files import write_tensors, write_text
 from singan_core.images import data_folder, load_image, sample_image, sample_names
-from singan_core.metrics import diversity, psnr, single_image_frechet, sliced_wasserstein
 from singan_core.model import SinGAN, pack, pick_device, unpack
 from singan_core.notebooks import PUBLISHED_PROFILE, Outcome
 from singan_core.reproduce import reproduce
-from singan_core.store import load_run, run_key, shipped_pyramid, store_folder
+from singan_core.store import load_run, shipped_pyramid, store_folder
 from singan_core.training import training_images
 
 MAX_BYTES = 1_000_000
@@ -99,8 +98,9 @@ def ship_run(run: Path, folder: Path, *, discriminators: bool) -> Entry:
     light = SinGAN.load(path, "cpu")
     return {
         "key": run.name,
-        "image": image_name(run.name, model.config),
+        "image": image_name(image),
         "image_size": list(image.shape[-2:]),
+        "targets": trained.get("targets", []),  # what was trained before there were targets has none
         "profile": PUBLISHED_PROFILE,
         "settings": model.config.changes(),
         "commit": current_commit(),
@@ -142,21 +142,15 @@ def _light(name: str, tensor: Tensor, exact: int) -> Tensor:
 
 def measured(model: SinGAN, real: Tensor) -> dict[str, float | str]:
     """Quality of a pyramid against the photograph at the trained size, (1, 3, H, W)."""
-    samples = model.sample(SAMPLES, seed=1)
-    frechet = single_image_frechet(samples, real.float(), RandomFilterBank())
-    return {
-        "samples": SAMPLES,
-        "sliced Wasserstein": round(sliced_wasserstein(samples, real.float()), 4),
-        "Frechet": round(frechet.value, 4),
-        "features": frechet.features,
-        "diversity": round(diversity(samples, real.float()), 4),
-        "reconstruction, dB": round(psnr(model.reconstruct(), real.float()), 2),
+    found = quality.measure(model, real, samples=SAMPLES)._asdict()
+    return {"samples": SAMPLES} | {
+        name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()
     }
 
 
-def image_name(key: str, config: TrainConfig) -> str | None:
-    """The bundled picture that the run with this key was trained on; None for a picture that a notebook made."""
-    return next((name for name in sample_names() if run_key(sample_image(name), config) == key), None)
+def image_name(image: Tensor) -> str | None:
+    """What the bundled picture (1, 3, H, W) is called; None for a picture that a notebook made."""
+    return next((name for name in sample_names() if torch.equal(sample_image(name), image)), None)
 
 
 def read_manifest(folder: Path) -> list[Entry]:

@@ -110,7 +110,7 @@ def resize(image: Tensor, size: Size, ratio: float | None = None) -> Tensor:
     height, width = image.shape[-2:]
     rows = resize_matrix(height, size[0], ratio or size[0] / height, image.device, image.dtype)
     columns = resize_matrix(width, size[1], ratio or size[1] / width, image.device, image.dtype)
-    return (rows @ image.clamp(-1, 1) @ columns.T).clamp(-1, 1)
+    return (rows @ image.clamp(-1, 1) @ columns.T).clamp_(-1, 1)
 
 
 def upsample(image: Tensor, size: Size, factor: float) -> Tensor:

@@ -191,7 +191,8 @@ class LevelTrainer:
     def finished(self) -> Level:
         """The trained level, ready to be drawn from."""
         release_free_memory(self.real.device)
-        rebuilt_from = [self.reconstruction_noise + self.reconstruction_below] if self.config.alpha else []
+        # in the place of the image from below, which is not needed any more
+        rebuilt_from = [self.reconstruction_below.add_(self.reconstruction_noise)] if self.config.alpha else []
         self.view.settle(self.generator, self.amplitude, rebuilt_from)
         level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy())
         finish(level, self.real)

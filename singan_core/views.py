@@ -146,7 +146,7 @@ class RandomWindows:
             axis.matrices[level - 1][to[:, :, None], of[:, None, :]][:, None]
             for axis, to, of in zip(self.axes, here, below, strict=True)
         )
-        return (rows @ image.clamp(-1, 1) @ columns.transpose(-1, -2)).clamp(-1, 1)
+        return (rows @ image.clamp(-1, 1) @ columns.transpose(-1, -2)).clamp_(-1, 1)
 
     def _spans(self, level: int, margin: int) -> tuple[Tensor, Tensor]:
         """Rows and columns of a level's windows, (count, h) and (count, w), in an image padded by margin."""

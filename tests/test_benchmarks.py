@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 import pytest
 import torch
@@ -101,8 +102,10 @@ def test_scaling_writes_both_curves(run, in_this_process, tmp_path):
 
 def test_sampling_compares_the_authors_loop_with_batches(run):
     document, _ = run(sampling, "sampling")
-    assert list(document["seconds_per_sample"]) == ["reference", "reference, fast resize", "ours, n = 1", "ours, n = 3"]
-    assert document["largest_difference"] <= sampling.GRAY_LEVEL
+    found = document["profiles"]["smoke"]
+    assert list(found["seconds_per_sample"]) == ["reference", "reference, fast resize", "ours, n = 1", "ours, n = 3"]
+    assert found["largest_difference"] <= sampling.GRAY_LEVEL
+    assert found["speedup"]["reference"]["reference"]["value"] == 1
 
 
 def test_the_quality_benchmark_writes_table_numbers_and_sheets(run, tmp_path):
@@ -135,6 +138,23 @@ def test_convergence_writes_curves_and_does_not_train_again_what_it_has(run, tmp
 
     monkeypatch.setattr(convergence, "trained", lambda *_: pytest.fail("trained again"))
     assert run(convergence, "convergence", *options) == (document, text)
+
+
+def test_convergence_in_one_thread_counts_its_processor_time(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: threads)  # other tests go on with theirs
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    real = convergence.train
+
+    def slow(*arguments, **options):
+        time.sleep(1.0)  # takes no processor time
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(convergence, "train", slow)
+    options = ["--points", str(tmp_path / "points"), "--iterations", "1", "--laptop-iterations", "1"]
+    document, text = run(convergence, "convergence", *options, "--one-thread")
+    paper = next(point for point in document["points"] if point["method"] == "paper")
+    assert 0 < paper["seconds"] < 1.0
+    assert "processor time of one thread" in text
 
 
 def test_crop_quality_writes_ratios_and_sheets(run, tmp_path):

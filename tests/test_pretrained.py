@@ -16,6 +16,7 @@ from singan_core.images import data_folder
 from singan_core.model import pack
 from singan_core.pretrained import GRAY_LEVEL, MANIFEST, MAX_BYTES, lightened, needs, read_manifest, ship, ship_run
 from singan_core.store import run_folder, run_key
+from singan_core.training import training_images
 from tests.series import parameters_cell, save
 
 CONFIG = TrainConfig.for_profile("smoke", iterations=2)
@@ -46,7 +47,7 @@ def test_a_shipped_pyramid_is_what_its_entry_says(entry):
     model = SinGAN.load(path, "cpu")
     assert model.config.changes() == entry["settings"] and len(model.levels) == entry["levels"]
     assert (model.levels[0].discriminator is not None) == entry["discriminators"]
-    if entry["image"] is not None:
+    if entry["image"] is not None and not entry.get("targets"):
         assert run_key(sample_image(entry["image"]), model.config) == entry["key"]
 
 
@@ -92,7 +93,7 @@ def test_the_entry_tells_where_a_pyramid_comes_from(run, tmp_path):
     entry = ship_run(run, tmp_path, discriminators=False)
     assert (entry["image"], entry["settings"]) == ("bricks", CONFIG.changes())
     assert entry["device"] and entry["torch"] and entry["seconds"] > 0
-    assert entry["measured"]["sliced Wasserstein"] > 0 and entry["measured"]["features"] == "random-filters-0"
+    assert entry["measured"]["sliced_wasserstein"] > 0 and entry["measured"]["frechet_features"] == "random-filters-0"
     json.dumps(entry)
 
 
@@ -101,6 +102,17 @@ def test_a_picture_that_a_notebook_made_has_no_name(tmp_path):
     load_or_train(picture, CONFIG, store=tmp_path, progress=False, device="cpu")
     entry = ship_run(run_folder(picture, CONFIG, tmp_path), tmp_path / "shipped", discriminators=False)
     assert entry["image"] is None
+
+
+def test_a_pyramid_with_targets_is_shipped_and_measured_against_the_photograph(tmp_path, monkeypatch):
+    photograph, targets = sample_image("bricks"), {0: sample_image("gravel"), 4: sample_image("gravel")}
+    load_or_train(photograph, CONFIG, targets, store=tmp_path, progress=False, device="cpu")
+    against = []
+    monkeypatch.setattr(shipping, "measured", lambda model, real: against.append(real) or {})
+    key = run_key(photograph, CONFIG, targets)
+    entry = ship_run(tmp_path / key, tmp_path / "shipped", discriminators=False)
+    assert (entry["key"], entry["image"], entry["targets"]) == (key, "bricks", [0, 4])
+    assert torch.equal(against[0], training_images(photograph, CONFIG, torch.device("cpu"))[1][-1])
 
 
 def test_too_large_a_pyramid_is_refused_and_leaves_nothing(run, tmp_path, monkeypatch):

@@ -1,0 +1,40 @@
+"""How good a trained pyramid is: one set of measures for notebooks, benchmarks and the pyramids that are shipped."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from singan_core.features import RandomFilterBank
+from singan_core.metrics import diversity, psnr, single_image_frechet, sliced_wasserstein
+from singan_core.model import SinGAN
+
+
+class Quality(NamedTuple):
+    """Distances of random samples to the photograph, how far they differ, and how well the photograph is rebuilt.
+
+    sliced_wasserstein, frechet: see `metrics`; lower is nearer, 0 for the photograph itself. frechet_features: what the
+    Fréchet distance is over. diversity: 0 for equal samples. reconstruction_psnr: in dB.
+    """
+
+    sliced_wasserstein: float
+    frechet: float
+    frechet_features: str
+    diversity: float
+    reconstruction_psnr: float
+
+
+def measure(model: SinGAN, real: Tensor, *, samples: int = 20, seed: int = 1) -> Quality:
+    """The quality of a pyramid against the photograph at the trained size, (1, 3, H, W), from so many samples.
+
+    A distance without the diversity says little: a copy of the photograph has the smallest distance. The Fréchet
+    distance is over random filters, which are at hand everywhere. Raises SinGANError for a photograph of another size.
+    """
+    drawn, real = model.sample(samples, seed=seed), real.to(model.device).float()
+    frechet = single_image_frechet(drawn, real, RandomFilterBank())
+    return Quality(
+        sliced_wasserstein(drawn, real),
+        frechet.value,
+        frechet.features,
+        diversity(drawn, real),
+        psnr(model.reconstruct(), real),
+    )

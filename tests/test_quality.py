@@ -1,0 +1,38 @@
+"""The set of measures that says how good a pyramid is."""
+
+import pytest
+import torch
+
+from singan_core.config import TrainConfig
+from singan_core.errors import SinGANError
+from singan_core.images import sample_image
+from singan_core.metrics import diversity, psnr, sliced_wasserstein
+from singan_core.quality import measure
+from singan_core.training import train, training_images
+
+
+@pytest.fixture(scope="module")
+def pyramid():
+    image, config = sample_image("bricks"), TrainConfig.for_profile("smoke", iterations=2)
+    return train(image, config, progress=False), training_images(image, config, torch.device("cpu"))[1][-1]
+
+
+def test_quality_is_what_the_measures_say_of_the_same_samples(pyramid):
+    model, real = pyramid
+    found, samples = measure(model, real, samples=3, seed=5), model.sample(3, seed=5)
+    assert found.sliced_wasserstein == sliced_wasserstein(samples, real)
+    assert found.diversity == diversity(samples, real)
+    assert found.reconstruction_psnr == psnr(model.reconstruct(), real)
+    assert found.frechet > 0 and found.frechet_features == "random-filters-0"
+
+
+def test_quality_depends_on_the_samples_seed_alone(pyramid):
+    model, real = pyramid
+    assert measure(model, real, samples=3) == measure(model, real.double(), samples=3)
+    assert measure(model, real, samples=3) != measure(model, real, samples=3, seed=2)
+
+
+def test_a_photograph_of_another_size_is_refused(pyramid):
+    model, real = pyramid
+    with pytest.raises(SinGANError, match="make them equal"):
+        measure(model, real[..., :-1], samples=3)

@@ -42,6 +42,7 @@ QUICK = {
     "images": ["bricks"],
     "max_size": 30,
     "iterations": [1, 2],
+    "paper_iterations": [1, 2],
     "laptop_iterations": [1, 3],
     "points": common.SCRATCH / "quick" / "convergence",
 }
@@ -100,7 +101,8 @@ def measured(run: Run, device: torch.device) -> Point:
 
 def runs(arguments: argparse.Namespace) -> list[Run]:
     """All trainings: in rounds, the n-th of each method together, so that an early stop leaves whole curves."""
-    counts = {name: arguments.laptop_iterations if name == "laptop" else arguments.iterations for name in METHODS}
+    counts = {"reference": arguments.iterations, "paper": arguments.paper_iterations}
+    counts |= {"laptop": arguments.laptop_iterations}
     found = []
     for number in range(max(len(each) for each in counts.values())):
         for seed in arguments.seeds:
@@ -214,10 +216,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = common.options(__doc__)
     parser.add_argument("--images", nargs="+", default=quality.IMAGES, help="bundled pictures")
     parser.add_argument("--max-size", type=int, default=128, help="longer side, px")
-    parser.add_argument(
-        "--iterations", nargs="+", type=int, default=[25, 50, 100, 200, 500], help="of reference, paper"
-    )
-    parser.add_argument("--laptop-iterations", nargs="+", type=int, default=[50, 100, 200, 400, 700, 1000])
+    parser.add_argument("--iterations", nargs="+", type=int, default=[50, 500], help="of the reference")
+    parser.add_argument("--paper-iterations", nargs="+", type=int, default=[50, 200])
+    parser.add_argument("--laptop-iterations", nargs="+", type=int, default=[100, 300, 800])
     parser.add_argument(
         "--double-kernels-every",
         type=int,

@@ -62,6 +62,11 @@ class TrainConfig:
     decay_at: float = 0.8
     """Share of a level's iterations after which the learning rate is divided by ten."""
 
+    texture_weight: float = 0.0
+    """Weight of the texture loss (`texture.TextureLoss`) in the generator's loss; needs whole images, crop=0."""
+    texture_features: str = "random-filters-multiscale"
+    """Features of the texture loss: vgg16, whose weights must be at hand, or random-filters-multiscale."""
+
     crop: int = 0
     """Levels of more than crop * crop pixels are trained on random windows with that many; 0: all on whole images."""
 
@@ -87,6 +92,11 @@ class TrainConfig:
             raise SinGANError(
                 f"crop={self.crop} leaves windows of few patches: it must be at least four receptive fields of "
                 f"{self.layers} layers, {4 * (2 * self.layers + 1)} px, or 0."
+            )
+        if self.crop and self.texture_weight:
+            raise SinGANError(
+                "The texture loss compares statistics of whole images and not those of windows: "
+                "set crop=0 or texture_weight=0."
             )
 
     @classmethod
@@ -154,12 +164,16 @@ _RANGES: dict[str, tuple[float, float]] = {
     "generator_steps": (1, 100),
     "learning_rate": (1e-8, 1.0),
     "decay_at": (0.0, 1.0),
+    "texture_weight": (0.0, 1e6),
     "crop": (0, 2**14),
     "seed": (0, 2**32 - 1),
 }
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {"precision": ("float32", "mixed", "float64")}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "texture_features": ("random-filters-multiscale", "vgg16"),
+    "precision": ("float32", "mixed", "float64"),
+}
 
 
 def _checked(name: str, kind: type, value: Any) -> Any:

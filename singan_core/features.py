@@ -1,7 +1,7 @@
 """Feature maps for the single-image Fréchet distance: the stem of Inception v3, and random filters without downloads.
 
 An extractor is any callable with a `name`; a distance is comparable only with one that was made with the same name.
-The distance itself is in metrics.py.
+The distance itself is in metrics.py. The published weights and the random filters serve the texture loss, too.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import os
 import re
 import urllib.request
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,79 @@ class FeatureExtractor(Protocol):
     name: str
 
     def __call__(self, images: Tensor, /) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """The weights that are published for one of torchvision's networks: where they are, and that they are unharmed.
+
+    network: torchvision's name. url: of the file, whose name ends in a hyphen and the first digits of its SHA-256.
+    variable: the environment variable that may name a local copy.
+    """
+
+    network: str
+    url: str
+    variable: str
+
+    @property
+    def checksum(self) -> str:
+        """The first digits of the SHA-256, which torch's published files carry in their names."""
+        match = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.url)
+        if match is None:
+            raise SinGANError(
+                f"The file name in {self.url} does not end in a hyphen and 8 or more digits of its SHA-256."
+            )
+        return match.group(1)
+
+    def find(self, allow_download: bool) -> Path:
+        """The file that the environment names, else the one in torch's cache, after a download if needed and allowed.
+
+        Raises SinGANError if there is none.
+        """
+        named = os.environ.get(self.variable)
+        if named:
+            return Path(named)
+        cached = Path(torch.hub.get_dir(), "checkpoints", self.url.rsplit("/", 1)[-1])
+        if cached.exists():
+            return cached
+        by_hand = f"Download {self.url} by hand and set {self.variable} to the file."
+        if not allow_download:
+            raise SinGANError(
+                f"The weights of {self.network} are not at hand and downloading was not allowed. {by_hand}"
+            )
+        try:
+            # torch's download has no time limit; a network that swallows packets fails here, within seconds
+            urllib.request.urlopen(self.url, timeout=10).close()
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(self.url, str(cached), hash_prefix=self.checksum)
+        except (OSError, ValueError, RuntimeError, http.client.HTTPException) as error:
+            raise SinGANError(f"The weights of {self.network} could not be downloaded ({error}). {by_hand}") from error
+        return cached
+
+    def load_into(self, module: nn.Module, path: Path) -> None:
+        """Give a module with torchvision's names of parameters the weights in `path`; others in the file are ignored.
+
+        Raises SinGANError for a file with another checksum, and for one that lacks a weight or has it in another shape.
+        """
+        self._verify(path)
+        wanted = module.state_dict().keys()
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            module.load_state_dict({name: value for name, value in state.items() if name in wanted})
+        except Exception as error:  # torch.load alone raises half a dozen unrelated types
+            raise SinGANError(f"{path} does not hold the weights of torchvision's {self.network}: {error}") from error
+
+    def _verify(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise SinGANError(f"The weights {path} cannot be read: {error.strerror}.") from error
+        if not digest.startswith(self.checksum):
+            raise SinGANError(
+                f"{path} is damaged or another file: its SHA-256 begins with {digest[:8]}, not {self.checksum}. "
+                f"Delete it and download {self.url} again."
+            )
 
 
 class _ConvBlock(nn.Module):
@@ -74,26 +148,18 @@ class InceptionFeatures(nn.Module):
         _check_layer(layer)
         super().__init__()
         self.layer = layer
-        self.name = f"inception-{layer}-{_checksum(url)}"
+        published = PublishedWeights("inception_v3", url, WEIGHTS_VARIABLE)
+        self.name = f"inception-{layer}-{published.checksum}"
         self.Conv2d_1a_3x3 = _ConvBlock(3, 32, kernel_size=3, stride=2)
         self.Conv2d_2a_3x3 = _ConvBlock(32, 32, kernel_size=3)
         self.Conv2d_2b_3x3 = _ConvBlock(32, 64, kernel_size=3, padding=1)
         self.Conv2d_3b_1x1 = _ConvBlock(64, 80, kernel_size=1)
         self.Conv2d_4a_3x3 = _ConvBlock(80, 192, kernel_size=3)
-        self._load(Path(weights) if weights is not None else _find_weights(url, allow_download), url)
+        published.load_into(self, Path(weights) if weights is not None else published.find(allow_download))
         self.eval().requires_grad_(False)
 
-    def _load(self, path: Path, url: str) -> None:
-        _verify(path, url)
-        blocks = dict(self.named_children())
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.load_state_dict({key: value for key, value in state.items() if key.split(".")[0] in blocks})
-        except Exception as error:  # torch.load alone raises half a dozen unrelated types
-            raise SinGANError(f"{path} does not hold the weights of torchvision's inception_v3: {error}") from error
-
     def forward(self, images: Tensor) -> Tensor:
-        _check_side(images, {64: 7, 192: 19}[self.layer], self.name)
+        check_side(images, {64: 7, 192: 19}[self.layer], self.name)
         self.to(images.device)
         maps = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(images)))
         if self.layer == 64:
@@ -113,19 +179,26 @@ class RandomFilterBank:
 
     def __init__(self, seed: int = 0):
         self.name = f"random-filters-{seed}"
-        directions = torch.randn(75, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        directions[:, 0] = 1  # the other 63 become orthogonal to the constant filter: zero mean
-        filters = torch.linalg.qr(directions).Q.T.reshape(64, 3, 5, 5).float()
-        self._mean_filter = filters[:1].abs()  # the sign of a QR column is the library's choice
+        filters = orthonormal_filters(seed)
+        self._mean_filter = filters[:1]
         self._filters = filters[1:].chunk(len(self._DILATIONS))
 
     def __call__(self, images: Tensor) -> Tensor:
-        _check_side(images, 20, self.name)
+        check_side(images, 20, self.name)
         maps = [F.conv2d(images, self._mean_filter.to(images))]
         for dilation, filters in zip(self._DILATIONS, self._filters, strict=True):
             blurred = F.avg_pool2d(images, dilation, stride=1)
             maps.append(F.conv2d(blurred, filters.to(images), dilation=dilation).abs())
         return torch.cat([_crop(each, maps[-1].shape) for each in maps], dim=1)
+
+
+def orthonormal_filters(seed: int) -> Tensor:
+    """64 random orthonormal filters (64, 3, 5, 5); the first is constant, so that the others have zero mean."""
+    directions = torch.randn(75, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    directions[:, 0] = 1  # the other 63 become orthogonal to it
+    basis, triangle = torch.linalg.qr(directions)
+    basis = basis * triangle.diagonal().sign()  # the sign of a column would be the choice of the library
+    return basis.T.reshape(64, 3, 5, 5).float()
 
 
 def default_features(
@@ -138,7 +211,7 @@ def default_features(
     """
     _check_layer(layer)  # also where the random filters stand in
     try:
-        weights = _find_weights(url, allow_download)
+        weights = PublishedWeights("inception_v3", url, WEIGHTS_VARIABLE).find(allow_download)
     except SinGANError as error:
         features = RandomFilterBank()
         warnings.warn(
@@ -149,54 +222,13 @@ def default_features(
     return InceptionFeatures(layer, weights, url=url)
 
 
-def _find_weights(url: str, allow_download: bool) -> Path:
-    """The file that the environment names, else the one in torch's cache, after a download where needed and allowed."""
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    if named:
-        return Path(named)
-    cached = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
-    if cached.exists():
-        return cached
-    by_hand = f"Download {url} by hand and set {WEIGHTS_VARIABLE} to the file."
-    if not allow_download:
-        raise SinGANError(f"The Inception weights are not at hand and downloading was not allowed. {by_hand}")
-    try:
-        # torch's download has no time limit; a network that swallows packets fails here, within seconds
-        urllib.request.urlopen(url, timeout=10).close()
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(cached), hash_prefix=_checksum(url))
-    except (OSError, ValueError, RuntimeError, http.client.HTTPException) as error:
-        raise SinGANError(f"The Inception weights could not be downloaded ({error}). {by_hand}") from error
-    return cached
-
-
-def _checksum(url: str) -> str:
-    """The first digits of the SHA-256, which torch's published files carry in their names."""
-    match = re.search(r"-([0-9a-f]{8,64})\.\w+$", url)
-    if match is None:
-        raise SinGANError(f"The file name in {url} does not end in a hyphen and 8 or more digits of its SHA-256.")
-    return match.group(1)
-
-
-def _verify(path: Path, url: str) -> None:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SinGANError(f"The Inception weights {path} cannot be read: {error.strerror}.") from error
-    if not digest.startswith(_checksum(url)):
-        raise SinGANError(
-            f"{path} is damaged or another file: its SHA-256 begins with {digest[:8]}, not {_checksum(url)}. "
-            f"Delete it and download {url} again."
-        )
-
-
 def _check_layer(layer: int) -> None:
     if layer not in (64, 192):
         raise SinGANError(f"Inception features have layer 64 or 192, not {layer!r}.")
 
 
-def _check_side(images: Tensor, side: int, name: str) -> None:
+def check_side(images: Tensor, side: int, name: str) -> None:
+    """Raise SinGANError for images (N, C, H, W) with a side of less than `side` pixels; name: what needs them."""
     if min(images.shape[-2:]) < side:
         height, width = images.shape[-2:]
         raise SinGANError(f"{name} needs images of at least {side}x{side} px, these have {height}x{width}.")

@@ -54,10 +54,22 @@ def diversity(samples: Tensor, image: Tensor) -> float:
         raise SinGANError("Diversity needs at least 2 samples, got 1.")
     if samples.shape[-2:] != image.shape[-2:]:
         raise SinGANError(f"Samples are {_size(samples)} px and the image is {_size(image)} px; make them equal.")
-    contrast = _gray(image).std(correction=0).item()
-    if contrast < 1e-9:
+    contrast_of_image = contrast(image).item()
+    if contrast_of_image < 1e-9:
         raise SinGANError("The image has one gray level only, so that diversity relative to its contrast is undefined.")
-    return _gray(samples).std(dim=0, correction=0).mean().item() / contrast
+    return _gray(samples).std(dim=0, correction=0).mean().item() / contrast_of_image
+
+
+@torch.no_grad()
+def contrast(images: Tensor) -> Tensor:
+    """The contrast of each image: the standard deviation of its gray levels, float64 (N,).
+
+    images: (N, 3, H, W) in [-1, 1]. In units of intensity, where the range is 2: from 0 for one gray level to 1 for
+    half black, half white. A population deviation (divided by the number of pixels); brightness has no part in it.
+    Raises SinGANError for what is no image. Source: RMS contrast, Peli 1990, who takes gray levels from 0 to 1.
+    """
+    check_image(images, "images")
+    return _gray(images).std(dim=(1, 2), correction=0)
 
 
 def sliced_wasserstein(
@@ -183,6 +195,19 @@ def confidence_interval(values: Sequence[float] | np.ndarray, level: float = 0.9
         return Interval(mean, -np.inf, np.inf, n)
     half = float(stdtrit(n - 1, (1 + level) / 2) * array.std(ddof=1) / n**0.5)
     return Interval(mean, mean - half, mean + half, n)
+
+
+def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], level: float = 0.95) -> Interval:
+    """Geometric mean of the ratios of paired positive values, with its interval: Student's t over the logarithms.
+
+    Pairs belong to each other, by the same seed for instance. Raises SinGANError for values that are not positive, for
+    lists of different length, and as `confidence_interval`.
+    """
+    a, b = (np.asarray(values, dtype=np.float64) for values in (numerators, denominators))
+    if a.ndim != 1 or a.shape != b.shape or not ((a > 0) & (b > 0)).all():
+        raise SinGANError("A ratio needs two lists of positive values of the same length.")
+    logarithms = confidence_interval(np.log(a) - np.log(b), level)
+    return Interval(*np.exp(logarithms[:3]).tolist(), logarithms.n)
 
 
 def _gray(images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ those of Okabe and Ito, which colour-blind readers can tell apart.
 
 import html
 import io
+import itertools
 import os
 import re
 import sys
@@ -19,8 +20,10 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -185,6 +188,55 @@ def show_images(
     return figure
 
 
+def show_maps(
+    maps: Sequence[Tensor],
+    titles: Sequence[str],
+    label: str,
+    *,
+    columns: int = 3,
+    log: bool = False,
+    outline: Tensor | None = None,
+) -> Figure:
+    """Maps over a picture in the colours of viridis, all on one scale with one colour bar; pictures among them as such.
+
+    maps: (1, 1, h, w) of finite values, or pictures (1, 3, h, w) in [-1, 1], all of one size. titles: one below each;
+    lines are parted by newlines. label: what the colours stand for, with its unit. columns: maps in a row. log: a
+    logarithmic scale; values below a thousandth of the largest are drawn as that. outline: a mask (1, 1, h, w), whose
+    border is drawn on every map and picture. Raises SinGANError for no map, for several sizes, for values that are not
+    finite, on a logarithmic scale for no positive value, and for titles that do not match in number.
+    """
+    _check_count("titles", titles, len(maps), "maps")
+    if len({each.shape[-2:] for each in (maps if outline is None else [*maps, outline])}) > 1:
+        raise SinGANError("All maps, pictures and the outline must have one size: resize them, or draw them apart.")
+    colours = _map_colours([each for each in maps if each.shape[1] == 1], log)
+    columns = min(columns, len(maps))
+    rows = ceil(len(maps) / columns)
+    height, width = maps[0].shape[-2:]
+    wide = min((WIDTH - 1.0) / columns, 2.2 * width / height)  # inches; the bar and its label take the rest
+    high = wide * height / width + _LINE * max(title.count("\n") + 1 for title in titles) + 0.15
+    figure, grid = new_figure(width=wide * columns + 1.0, height=rows * high, rows=rows, columns=columns, squeeze=False)
+    for axes, each, title in zip(grid.flat, maps, titles, strict=False):
+        if each.shape[1] == 1:
+            axes.imshow(_map_values(each), norm=colours.norm, cmap=colours.cmap, interpolation="nearest")
+        else:
+            axes.imshow(_shown(each), interpolation="nearest")
+        if outline is not None:
+            for colour, line in (("white", 2.6), (COLOURS[1], 1.2)):  # a white edge, to be seen on any colour
+                axes.contour(_shown(outline), levels=[127.5], colors=colour, linewidths=line)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(title, fontsize=9)
+    for axes in grid.flat[len(maps) :]:
+        axes.remove()
+    ticks = {"ticks": LogLocator(subs=(1, 2, 5)), "format": "{x:g}"} if log else {}
+    bar = figure.colorbar(colours, ax=list(figure.axes), aspect=30, pad=0.02, **ticks)
+    bar.minorticks_off()
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=9)
+    return figure
+
+
 def plot_pyramid(pyramid: Pyramid) -> Figure:
     """All levels of a photograph in a row at their true relative size, with number and height × width in pixels."""
     titles = [f"level {level}\n{h} × {w}" for level, (h, w) in enumerate(pyramid.shape.sizes)]
@@ -273,6 +325,33 @@ def plot_curves(
     figure.legend(
         *grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(panels[0]), frameon=False
     )
+    return figure
+
+
+def plot_sweep(
+    rows: Sequence[Mapping[str, Any]], factor: str, quantities: Sequence[str], *, log: bool = False
+) -> Figure:
+    """Measured quantities against what was varied: a panel for each quantity, a point for each row.
+
+    rows: as for `table`; a quantity that is an `Interval` is drawn with its ends, a row without it is left out. factor:
+    the column that was varied; numbers stand where they belong, texts at equal distances. log: logarithmic vertical
+    axes, for values that are positive. Raises SinGANError where no row has the factor and a quantity.
+    """
+    figure, grid = new_figure(height=2.8, columns=len(quantities), squeeze=False)
+    for axes, quantity, colour in zip(grid[0], quantities, itertools.cycle(COLOURS)):
+        points = [(row[factor], row[quantity]) for row in rows if factor in row and row.get(quantity) is not None]
+        if not points:
+            raise SinGANError(f"There is nothing to draw: no row has both {factor!r} and {quantity!r}.")
+        places = [place for place, _ in points]
+        values = [value if isinstance(value, Interval) else Interval(value, value, value, 1) for _, value in points]
+        means = np.array([value.mean for value in values])
+        ends = np.array([[value.low for value in values], [value.high for value in values]])
+        ends = np.where(np.isfinite(ends), ends, means)  # a single value has no interval
+        axes.errorbar(places, means, np.abs(ends - means), fmt="o-", color=colour, capsize=3, markersize=5)
+        axes.set_xlabel(factor)
+        axes.set_title(quantity, fontsize=10)
+        if log:
+            axes.set_yscale("log")
     return figure
 
 
@@ -427,6 +506,21 @@ def _shown(image: Tensor) -> np.ndarray:
     """uint8 (h, w, 3) of an image, (h, w) of a mask."""
     image = image.detach().cpu()
     return mask_to_array(image) if image.ndim == 4 and image.shape[1] == 1 else to_array(image)
+
+
+def _map_values(values: Tensor) -> np.ndarray:
+    return values.detach().cpu()[0, 0].double().numpy()
+
+
+def _map_colours(maps: Sequence[Tensor], log: bool) -> ScalarMappable:
+    """One scale of colours for all maps; on a logarithmic one, three decades at most."""
+    if not maps:
+        raise SinGANError("There is no map (1, 1, h, w) to show.")
+    low, high = min(_map_values(each).min() for each in maps), max(_map_values(each).max() for each in maps)
+    if not np.isfinite([low, high]).all() or (log and high <= 0):
+        raise SinGANError("A map has finite values, and on a logarithmic scale a positive one.")
+    norm = LogNorm(max(low, high / 1000), high, clip=True) if log else Normalize(low, high)
+    return ScalarMappable(norm, "viridis")
 
 
 def _longest(texts: Sequence[str]) -> int:

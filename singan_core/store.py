@@ -1,7 +1,8 @@
 """The run store: trainings on disk, found again by what they were trained on, resumed when interrupted, never half.
 
 A run is a folder named by the key of image and settings: `checkpoint.safetensors` while it is in training, then
-`model.safetensors`, with `run.json`, `history.csv` and `image.png` beside it for people to read.
+`model.safetensors`, with `run.json`, `history.csv`, `image.png` and the targets of single levels, `target_0.png` and so
+on, beside it for people to read.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from singan_core.files import write_text
 from singan_core.images import check_image, data_folder, save_image
 from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN, device_name, holds_discriminators
 from singan_core.progress import Callback
+from singan_core.targets import Targets, targets_key
 from singan_core.training import train, training_images
 
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
@@ -31,6 +33,7 @@ MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
 def load_or_train(
     image: Tensor,
     config: TrainConfig,
+    targets: Targets | None = None,
     *,
     discriminators: bool = False,
     retrain: bool = False,
@@ -42,10 +45,11 @@ def load_or_train(
     """The pyramid for this photograph (1, 3, H, W) and these settings: loaded if there is one, else trained.
 
     Looked for in the shipped pyramids (data/pretrained), then in the run store; an interrupted training goes on where
-    it was; what another process trains at this moment is waited for. discriminators: whether they are needed, too;
-    shipped pyramids may come without them. retrain: take no finished pyramid, train again and replace the stored one;
-    an interrupted retraining goes on, too. store: folder of the runs, default see `store_folder`. callback, progress,
-    device: see `train`.
+    it was; what another process trains at this moment is waited for. targets: levels that are trained on another
+    picture, see `train`; with others it is another run. discriminators: whether they are needed, too; shipped pyramids
+    may come without them. retrain: take no finished pyramid, train again and replace the stored one; an interrupted
+    retraining goes on, too. store: folder of the runs, default see `store_folder`. callback, progress, device: see
+    `train`.
 
     A batch of notebooks sets two variables: SINGAN_TRACE, a file that gets a line of JSON with the run's key, whether
     the pyramid is shipped, and whether discriminators were needed; and SINGAN_RETRAIN_BEFORE, a time in seconds since
@@ -53,8 +57,8 @@ def load_or_train(
 
     Raises SinGANError for unfit input, a damaged run, or a place that cannot be written.
     """
-    training_images(image, config, torch.device("cpu"))  # what cannot be trained leaves nothing behind
-    folder = run_folder(image, config, store)
+    training_images(image, config, torch.device("cpu"), targets)  # what cannot be trained leaves nothing behind
+    folder = run_folder(image, config, store, targets)
     shipped = None if retrain else shipped_pyramid(folder.name, discriminators)
     _note(folder.name, shipped, discriminators)
     if shipped is not None:
@@ -66,11 +70,20 @@ def load_or_train(
             return load_run(folder, device)
         _clear_up(folder, retrain)
         save_image(image, folder / "image.png")
+        for level, picture in (targets or {}).items():
+            save_image(picture, folder / f"target_{level}.png")
         settings = {"config": config.to_dict(), "image_size": list(image.shape[-2:]), "format": FORMAT_VERSION}
+        settings["targets"] = sorted(map(int, targets or {}))
         settings |= {"retrain": retrain, "device": device_name(device), "torch": str(torch.__version__)}
         write_text(folder / "run.json", json.dumps(settings, indent=2) + "\n")
         model = train(
-            image, config, checkpoint=folder / CHECKPOINT, callback=callback, progress=progress, device=device
+            image,
+            config,
+            targets=targets,
+            checkpoint=folder / CHECKPOINT,
+            callback=callback,
+            progress=progress,
+            device=device,
         )
         model.save(folder / MODEL)
         write_text(folder / "history.csv", history_csv(model))
@@ -78,8 +91,8 @@ def load_or_train(
         return model
 
 
-def run_key(image: Tensor, config: TrainConfig) -> str:
-    """Name of a run, 16 hexadecimal digits: a hash of image, settings and format version.
+def run_key(image: Tensor, config: TrainConfig, targets: Targets | None = None) -> str:
+    """Name of a run, 16 hexadecimal digits: a hash of image, settings, targets and format version.
 
     Only settings that differ from the defaults count, so that a new field does not turn old runs into strangers.
     """
@@ -87,6 +100,7 @@ def run_key(image: Tensor, config: TrainConfig) -> str:
     digest = hashlib.sha256(f"{FORMAT_VERSION} {tuple(image.shape)}".encode())
     digest.update(json.dumps(config.changes(), sort_keys=True).encode())
     digest.update(image.cpu().contiguous().numpy())
+    digest.update(targets_key(targets).encode())
     return digest.hexdigest()[:16]
 
 
@@ -99,9 +113,11 @@ def store_folder() -> Path:
     return checkout / "runs" if in_checkout else Path.home() / ".cache" / "singan_core" / "runs"
 
 
-def run_folder(image: Tensor, config: TrainConfig, store: str | Path | None = None) -> Path:
-    """Where the run of this image and these settings is kept, whether it exists or not."""
-    return Path(store or store_folder()).expanduser() / run_key(image, config)
+def run_folder(
+    image: Tensor, config: TrainConfig, store: str | Path | None = None, targets: Targets | None = None
+) -> Path:
+    """Where the run of this image, these settings and these targets is kept, whether it exists or not."""
+    return Path(store or store_folder()).expanduser() / run_key(image, config, targets)
 
 
 def load_run(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:

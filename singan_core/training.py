@@ -22,6 +22,8 @@ from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shap
 from singan_core.networks import Discriminator, Generator, initialise, pad, trained_parameters
 from singan_core.progress import Callback, Reporter, deferred_interrupt
 from singan_core.pyramid import PyramidShape, build_pyramid, upsample
+from singan_core.targets import Targets, at_level, checked_targets, targets_key
+from singan_core.texture import TextureLoss, make_features
 from singan_core.views import make_view
 
 
@@ -31,6 +33,7 @@ def train(
     image: Tensor,
     config: TrainConfig,
     *,
+    targets: Targets | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 20.0,
     callback: Callback | None = None,
@@ -39,20 +42,22 @@ def train(
 ) -> SinGAN:
     """Train a pyramid on one photograph (1, 3, H, W) in [-1, 1].
 
+    targets: levels that are trained on another picture, each with its picture (1, 3, h, w) in [-1, 1], which has the
+    photograph's proportions. It is reduced as the photograph is, or taken as it is where it has its level's size.
     checkpoint: file to resume from when it exists, and to write every checkpoint_seconds, after each level, and when
     interrupted with Ctrl-C. A resumed training ends with exactly the bits of an undisturbed one (on the same CPU).
     callback: called with a `Progress` about twice a second and at the end of each level. progress: show a bar.
     device: default CUDA where there is one, else the CPU.
 
-    Raises SinGANError for pictures that do not fit the settings, for a training that diverges, and for a checkpoint
-    that cannot be read, written, or belongs to another training.
+    Raises SinGANError for pictures that do not fit the settings or each other, for a training that diverges, and for a
+    checkpoint that cannot be read, written, or belongs to another training.
     """
     checkpoint = None if checkpoint is None else Path(checkpoint)
     device = pick_device(device)
-    shape, reals = training_images(image, config, device)
+    shape, reals = training_images(image, config, device, targets)
     rng = torch.Generator(device).manual_seed(config.seed)
     if checkpoint is not None and checkpoint.exists():
-        model, trainer = load_checkpoint(checkpoint, config, reals, rng)
+        model, trainer = load_checkpoint(checkpoint, config, reals, rng, targets)
     else:
         z_star = torch.randn(noise_shape(0, shape.sizes[0], config), generator=rng, device=device, dtype=config.dtype)
         model = SinGAN(config, shape, z_star)
@@ -63,7 +68,7 @@ def train(
     def save() -> None:
         nonlocal saved
         if checkpoint is not None:
-            save_checkpoint(checkpoint, model, trainer)
+            save_checkpoint(checkpoint, model, trainer, targets)
         saved = time.monotonic()
 
     with Reporter(model, callback, progress) as reporter, deferred_interrupt() as interrupted:
@@ -84,8 +89,13 @@ def train(
             save()
 
 
-def training_images(image: Tensor, config: TrainConfig, device: torch.device) -> tuple[PyramidShape, list[Tensor]]:
-    """The pyramid that a training uses: its shape and the real image of every level. SinGANError if they do not fit."""
+def training_images(
+    image: Tensor, config: TrainConfig, device: torch.device, targets: Targets | None = None
+) -> tuple[PyramidShape, list[Tensor]]:
+    """The pyramid that a training uses: its shape and the real image of every level. SinGANError if they do not fit.
+
+    The real image of a level is the photograph, reduced to its size, or the level's target (see `train`).
+    """
     if not isinstance(config, TrainConfig):
         raise SinGANError(f"config must be a TrainConfig, got {type(config).__name__}: TrainConfig.for_profile(...).")
     pyramid = build_pyramid(
@@ -94,9 +104,10 @@ def training_images(image: Tensor, config: TrainConfig, device: torch.device) ->
         max_size=config.max_size,
         scale_factor=config.scale_factor,
     )
-    return pyramid.shape, [
-        real.to(device, config.dtype, memory_format=torch.channels_last) for real in pyramid.images
-    ]
+    reals = list(pyramid.images)
+    for level, picture in checked_targets(targets, pyramid.shape).items():
+        reals[level] = at_level(picture.detach(), pyramid.shape, level)
+    return pyramid.shape, [real.to(device, config.dtype, memory_format=torch.channels_last) for real in reals]
 
 
 class LevelTrainer:
@@ -148,6 +159,9 @@ class LevelTrainer:
         shape = noise_shape(self.index, real.shape[-2:], config)
         z_star = pad_noise(model.reconstruction_noise(self.index, shape), config)
         self.reconstruction_noise = self.amplitude * z_star
+        self.texture = None
+        if config.texture_weight:
+            self.texture = TextureLoss(make_features(config.texture_features), real)
         self.penalty = real.new_zeros(())
         self.losses = real.new_zeros(len(HISTORY_COLUMNS))
         self.history = torch.zeros(self.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
@@ -228,15 +242,19 @@ class LevelTrainer:
     ) -> tuple[Tensor, Tensor]:
         """Minimise -D(G(z)) + alpha * MSE(G(z*), x) (equations 4 and 5). Gives D(G(z)) and the MSE.
 
+        With a texture_weight, that times the texture loss of G(z) is added, in the images' type also under autocast.
         The fake is computed anew in each step: the authors' loop reuses one graph over changed weights, which newer
         versions of PyTorch rightly refuse.
         """
         with self._autocast():
-            generator_fake = critic_score(self.discriminator, self.generator(noise, previous))
+            fake = self.generator(noise, previous)
+            generator_fake = critic_score(self.discriminator, fake)
             loss, reconstruction = -generator_fake, torch.zeros_like(generator_fake)
             if self.config.alpha:
                 reconstruction = F.mse_loss(self.generator(*rebuilt_from), real)
                 loss = loss + self.config.alpha * reconstruction
+        if self.texture is not None:
+            loss = loss + self.config.texture_weight * self.texture(fake)
         self.optimizer_g.zero_grad()
         # naming the inputs leaves D without weight gradients: a fifth of the time
         loss.backward(inputs=trained_parameters(self.generator))
@@ -265,7 +283,7 @@ class LevelTrainer:
 # -- checkpoints: finished levels, the level in training, optimizers and random state, in one file
 
 
-def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer) -> None:
+def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer, targets: Targets | None = None) -> None:
     """Write the whole state of a training, so that `load_checkpoint` goes on with the same bits."""
     trainer.raise_if_diverged()
     tensors, settings = pack(model)
@@ -280,20 +298,20 @@ def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer) -> None:
         "iteration": trainer.iteration,
         "critic_steps": trainer.critic_steps,
         "device": trainer.rng.device.type,
-        "image": _fingerprint(trainer.real),
+        "image": _fingerprint(trainer.real, targets),
     }
     write_tensors(path, tensors, settings)
 
 
 def load_checkpoint(
-    path: Path, config: TrainConfig, reals: list[Tensor], rng: torch.Generator
+    path: Path, config: TrainConfig, reals: list[Tensor], rng: torch.Generator, targets: Targets | None = None
 ) -> tuple[SinGAN, LevelTrainer]:
     """Take up a training where `save_checkpoint` left it. Raises SinGANError for anything but this training's file."""
     tensors, settings = read_tensors(path)
     try:
         model = unpack(tensors, settings, reals[0].device)
         fits = model.config == config and model.shape.sizes == tuple(tuple(real.shape[-2:]) for real in reals)
-        if not fits or settings["image"] != _fingerprint(reals[len(model.levels)]):
+        if not fits or settings["image"] != _fingerprint(reals[len(model.levels)], targets):
             raise SinGANError(f"{path} belongs to another training, with other settings or another picture.")
         if settings["device"] != rng.device.type:
             raise SinGANError(
@@ -324,8 +342,11 @@ def load_checkpoint(
     return model, trainer
 
 
-def _fingerprint(image: Tensor) -> str:
-    return hashlib.sha256(image.cpu().contiguous().numpy()).hexdigest()
+def _fingerprint(image: Tensor, targets: Targets | None) -> str:
+    """Of the image of the level in training, and of the targets, which the finished levels were trained on."""
+    digest = hashlib.sha256(image.cpu().contiguous().numpy())
+    digest.update(targets_key(targets).encode())
+    return digest.hexdigest()
 
 
 def _trained_parts(trainer: LevelTrainer) -> list[tuple[str, torch.nn.Module, torch.optim.Optimizer]]:

@@ -148,7 +148,7 @@ def other_value(name: str, value: object) -> object:
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):
-        return "float64" if name == "precision" else f"{value}2"
+        return {"precision": "float64", "texture_features": "vgg16"}[name]
     if name == "crop":
         return 128
     return value + 1 if isinstance(value, int) else value / 2

@@ -97,6 +97,9 @@ def test_any_value_is_taken_as_a_number_in_range_or_refused_by_name(name, value)
         {"precision": "float16"},
         {"crop": 43},
         {"crop": 80, "layers": 10},
+        {"texture_weight": -0.1},
+        {"texture_features": "vgg19"},
+        {"texture_weight": 0.01, "crop": 80},
     ],
 )
 def test_absurd_settings_are_refused(settings):

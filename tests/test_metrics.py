@@ -18,9 +18,11 @@ from singan_core.errors import SinGANError
 from singan_core.features import RandomFilterBank
 from singan_core.metrics import (
     confidence_interval,
+    contrast,
     diversity,
     frechet_distance,
     psnr,
+    ratio_interval,
     rmse,
     single_image_frechet,
     sliced_wasserstein,
@@ -115,6 +117,53 @@ def test_diversity_refuses_one_sample_other_sizes_and_flat_images():
         diversity(noise(2, 16, 16), gray(0.3))
     with pytest.raises(SinGANError, match="one image"):
         diversity(noise(2), noise(2))
+
+
+# contrast
+
+
+@given(low=st.floats(-1, 0), step=st.floats(0.1, 1), share=st.integers(0, 10))
+@settings(deadline=None, max_examples=40)
+def test_contrast_of_two_gray_levels(low: float, step: float, share: int):
+    """A share p of the pixels at one level, the others at another: step * sqrt(p (1 - p))."""
+    image = gray(low, 10, 7)
+    image[..., :share, :] = low + step
+    p = share / 10
+    # values are rounded to float32
+    assert contrast(image).item() == pytest.approx(step * math.sqrt(p * (1 - p)), abs=1e-6)
+
+
+@given(factor=st.floats(0, 1), shift=st.floats(-1, 1))
+@settings(deadline=None, max_examples=40)
+def test_contrast_is_proportional_and_blind_to_brightness(factor: float, shift: float):
+    image = texture(2, 24, 20)
+    room = 1 - factor  # what a shift can be without leaving [-1, 1]
+    # values are rounded to float32
+    changed = factor * image + shift * room
+    assert contrast(changed).tolist() == pytest.approx((factor * contrast(image)).tolist(), abs=1e-6)
+
+
+def test_contrast_is_that_of_each_image_alone():
+    images = texture(4)
+    values = contrast(images)
+    assert values.shape == (4,)
+    # sums of the same numbers, perhaps in another order
+    assert values.tolist() == pytest.approx([contrast(image).item() for image in images.split(1)], rel=1e-12)
+
+
+@pytest.mark.parametrize(("channel", "weight"), [(0, 0.2125), (1, 0.7154), (2, 0.0721)])
+def test_contrast_is_that_of_gray_levels(channel: int, weight: float):
+    """Half of the pixels differ by 1 in one colour, which counts with its weight in the gray level."""
+    image = torch.zeros(1, 3, 8, 8)
+    image[:, channel, :4] = 1
+    assert contrast(image).item() == pytest.approx(weight / 2, rel=1e-9)
+
+
+def test_contrast_ignores_where_pixels_are():
+    image = texture(1, 20, 24)
+    shuffled = image.flatten(2)[..., torch.randperm(480, generator=torch.Generator().manual_seed(0))].view_as(image)
+    # the sum of the same squares in another order
+    assert contrast(shuffled).item() == pytest.approx(contrast(image).item(), rel=1e-12)
 
 
 # sliced Wasserstein
@@ -455,6 +504,7 @@ def test_confidence_interval_refuses_levels_outside_0_to_1(level: float):
 @pytest.mark.parametrize(
     "measure",
     [
+        lambda bad: contrast(bad),
         lambda bad: diversity(bad, noise()),
         lambda bad: sliced_wasserstein(bad, noise()),
         lambda bad: single_image_frechet(bad, noise(), RandomFilterBank()),
@@ -494,3 +544,24 @@ def test_measures_take_tensors_with_gradients():
         single_image_frechet(samples, noise(seed=1), RandomFilterBank()).value,
     ]
     assert all(isinstance(value, float) for value in values)
+
+
+@given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), min_size=2, max_size=12), st.floats(1e-2, 1e2))
+@settings(deadline=None, max_examples=40)
+def test_ratio_interval_is_that_of_the_logarithms_and_scales_with_the_numerators(pairs, factor):
+    numerators, denominators = map(np.array, zip(*pairs, strict=True))
+    result = ratio_interval(numerators, denominators)
+    logarithms = confidence_interval(np.log(numerators / denominators))
+    assert np.log(result[:3]) == pytest.approx(np.array(logarithms[:3]), abs=1e-9)
+    scaled = ratio_interval(factor * numerators, denominators)
+    assert np.array(scaled[:3]) == pytest.approx(factor * np.array(result[:3]), rel=1e-9)
+
+
+def test_ratio_of_one_pair_has_no_bounds():
+    assert ratio_interval([3.0], [2.0]) == pytest.approx((1.5, 0, math.inf, 1))
+
+
+@pytest.mark.parametrize(("a", "b"), [([1, 2], [1]), ([1, 0], [1, 1]), ([1, 1], [1, -1]), ([], []), ([math.nan], [1])])
+def test_ratio_interval_refuses_what_has_no_ratio(a, b):
+    with pytest.raises(SinGANError):
+        ratio_interval(a, b)

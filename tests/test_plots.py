@@ -30,9 +30,11 @@ from singan_core.plots import (
     plot_losses,
     plot_progress,
     plot_pyramid,
+    plot_sweep,
     profile_folder,
     save_figure,
     show_images,
+    show_maps,
     table,
 )
 from singan_core.progress import Progress
@@ -167,6 +169,66 @@ class TestShowImages:
     def test_what_is_no_picture_is_refused(self):
         with pytest.raises(SinGANError):
             show_images(torch.zeros(1, 2, 8, 8))
+
+
+class TestShowMaps:
+    def heat(self, height: int = 20, width: int = 26, seed: int = 0) -> torch.Tensor:
+        return picture(height, width, seed)[:, :1] + 2
+
+    def test_maps_are_drawn_value_by_value_on_one_scale_and_pictures_as_they_are(self):
+        first, second, photograph = self.heat(), 5 * self.heat(seed=1), picture()
+        figure = show_maps([first, photograph, second], ["a", "photograph", "b"], "bits")
+        drawn = [axes.images[0] for axes in figure.axes[:3]]
+        np.testing.assert_allclose(drawn[0].get_array(), first[0, 0], rtol=1e-6)
+        np.testing.assert_array_equal(drawn[1].get_array(), to_array(photograph))
+        np.testing.assert_allclose(drawn[2].get_array(), second[0, 0], rtol=1e-6)
+        limits = (first.min().item(), second.max().item())
+        for each in (drawn[0], drawn[2]):
+            assert each.get_clim() == pytest.approx(limits)
+            assert each.get_cmap().name == "viridis"
+
+    def test_titles_stand_below_and_the_label_beside_the_one_bar(self):
+        *panels, bar = show_maps([self.heat()] * 4, list("abcd"), "bits", columns=3).axes
+        assert [axes.get_xlabel() for axes in panels] == list("abcd")
+        assert bar.get_ylabel() == "bits"
+
+    def test_a_logarithmic_scale_ends_at_the_smallest_value_or_three_decades_below_the_largest(self):
+        for smallest, low in ((0.2, 0.2), (0.0, 0.005)):
+            values = torch.tensor([[[[smallest, 5.0], [1.0, 2.0]]]])
+            drawn = show_maps([values, picture(2, 2)], ["a", "b"], "px", log=True).axes[0].images[0]
+            assert drawn.get_clim() == pytest.approx((low, 5.0))
+
+    def test_the_outline_is_drawn_on_every_map_and_picture(self):
+        mask = torch.zeros(1, 1, 20, 26)
+        mask[..., 5:10, 5:10] = 1
+        *panels, _ = show_maps([self.heat(), picture()], ["a", "b"], "bits", outline=mask).axes
+        for axes in panels:
+            for contour in axes.collections:
+                corners = contour.get_paths()[0].vertices
+                assert corners.min() == pytest.approx(4.5, abs=0.6) and corners.max() == pytest.approx(9.5, abs=0.6)
+            assert len(axes.collections) == 2  # the line and its white edge
+
+    @given(st.integers(2, 60), st.integers(2, 60), st.integers(1, 7), st.integers(1, 4))
+    @settings(max_examples=10)
+    def test_pixels_are_square_and_the_figure_fits_the_page(self, height, width, count, columns):
+        titles = ["a title\nof two lines"] * count
+        figure = show_maps([self.heat(height, width)] * count, titles, "bits", columns=columns)
+        figure.draw_without_rendering()
+        assert figure.get_size_inches()[0] <= WIDTH + 1e-6
+        for _, _, wide, high in inches(figure)[:-1]:
+            assert wide / high == pytest.approx(width / height, rel=1e-3)
+
+    def test_what_cannot_be_shown_is_refused(self):
+        with pytest.raises(SinGANError, match="1 titles for 2 maps"):
+            show_maps([self.heat()] * 2, ["a"], "bits")
+        with pytest.raises(SinGANError, match="no map"):
+            show_maps([picture()], ["a"], "bits")
+        with pytest.raises(SinGANError, match="one size"):
+            show_maps([self.heat(), self.heat(9, 9)], ["a", "b"], "bits")
+        with pytest.raises(SinGANError, match="finite"):
+            show_maps([self.heat() / 0], ["a"], "bits")
+        with pytest.raises(SinGANError, match="positive"):
+            show_maps([-self.heat()], ["a"], "bits", log=True)
 
 
 class TestPyramidFigures:
@@ -419,3 +481,37 @@ def test_new_figures_have_the_palette_and_one_or_many_axes():
 def test_pyplot_and_its_global_state_are_not_touched():
     code = "import sys, singan_core.plots; sys.exit('matplotlib.pyplot' in sys.modules or 'IPython' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def sweep_rows() -> list[dict[str, object]]:
+    return [
+        {"alpha": "0", "distance": Interval(0.3, 0.2, 0.5, 3), "seconds": 4.0},
+        {"alpha": "0.1", "distance": Interval(0.2, -np.inf, np.inf, 1), "seconds": 5.0},
+        {"alpha": "10", "distance": Interval(0.1, 0.05, 0.2, 3)},
+    ]
+
+
+def test_sweep_has_a_panel_per_quantity_with_a_point_per_row_that_has_it():
+    figure = plot_sweep(sweep_rows(), "alpha", ["distance", "seconds"])
+    assert [axes.get_title() for axes in figure.axes] == ["distance", "seconds"]
+    assert [len(axes.lines[0].get_ydata()) for axes in figure.axes] == [3, 2]
+    assert all(axes.get_xlabel() == "alpha" for axes in figure.axes)
+
+
+def test_sweep_draws_intervals_as_bars_and_none_for_a_single_value():
+    (bars,) = plot_sweep(sweep_rows(), "alpha", ["distance"]).axes[0].collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [pytest.approx([0.2, 0.5]), pytest.approx([0.2, 0.2]), pytest.approx([0.05, 0.2])]
+
+
+def test_sweep_puts_numbers_where_they_belong_and_texts_at_equal_distances():
+    numbers = [{"factor": value, "levels": 3} for value in (0.4, 0.5, 0.8)]
+    assert list(plot_sweep(numbers, "factor", ["levels"]).axes[0].lines[0].get_xdata()) == [0.4, 0.5, 0.8]
+    axes = plot_sweep(sweep_rows(), "alpha", ["distance"], log=True).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.1", "10"]
+    assert axes.get_yscale() == "log"
+
+
+def test_sweep_without_a_value_is_refused():
+    with pytest.raises(SinGANError, match="no row has both 'alpha' and 'rmse'"):
+        plot_sweep(sweep_rows(), "alpha", ["rmse"])

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singan_core import SinGANError, TrainConfig, load_or_train, load_run, train
+from singan_core import SinGANError, TrainConfig, load_image, load_or_train, load_run, train
 from singan_core.files import write_tensors
 from singan_core.model import HISTORY_COLUMNS, pack
 from singan_core.store import run_folder, run_key, store_folder
@@ -114,6 +114,7 @@ def test_keys_do_not_change_from_version_to_version():
     """Shipped pyramids are found by key: a changed key means that every one of them must be trained again."""
     image = torch.linspace(-1, 1, 3 * 40 * 50).reshape(1, 3, 40, 50)
     assert run_key(image, TrainConfig(alpha=1.0)) == "e0a48909334485ab"
+    assert run_key(image, TrainConfig(alpha=1.0), {1: image}) == "41b9cf93832d588b"
 
 
 def test_the_store_is_where_the_environment_says(monkeypatch, tmp_path):
@@ -245,3 +246,67 @@ def test_it_trains_inside_inference_mode_and_on_images_with_gradients(picture, t
         picture.clone().requires_grad_(), tiny, store=tmp_path / "other", progress=False, device="cpu"
     )
     assert torch.equal(model.sample(1), again.sample(1))
+
+
+# -- runs in which some levels are trained on another picture
+
+
+def test_a_run_without_targets_keeps_its_key(picture, tiny):
+    assert run_key(picture, tiny, None) == run_key(picture, tiny, {}) == run_key(picture, tiny)
+
+
+def test_other_levels_or_other_pictures_as_targets_are_another_run(picture, tiny):
+    changed = picture.clone()
+    changed[0, 0, 0, 0] += 1 / 255
+    runs = [{}, {0: picture}, {1: picture}, {0: picture, 1: picture}, {0: changed}, {0: picture.reshape(1, 3, 48, 36)}]
+    assert len({run_key(picture, tiny, targets) for targets in runs}) == len(runs)
+    assert run_key(picture, tiny, {0: changed, 1: picture}) == run_key(picture, tiny, {1: picture, 0: changed})
+
+
+def test_a_run_with_targets_is_found_again_and_shows_them(trained, picture, tiny):
+    plain, store, _ = trained
+    targets = {0: -picture, 2: picture.flip(-1)}
+    model = load_or_train(picture, tiny, targets, store=store, progress=False, device="cpu")
+    assert not torch.equal(model.sample(1), plain.sample(1))
+    again = load_or_train(picture, tiny, targets, store=store, callback=never, device="cpu")
+    assert torch.equal(again.sample(1), model.sample(1))
+    folder = run_folder(picture, tiny, store, targets)
+    assert json.loads((folder / "run.json").read_text())["targets"] == [0, 2]
+    for level, target in targets.items():
+        assert (load_image(folder / f"target_{level}.png") - target).abs().max() < 1 / 255 + 1e-6  # half an 8-bit step
+
+
+def test_a_shipped_pyramid_with_targets_is_found_by_them(picture, tiny, model, tmp_path, monkeypatch):
+    targets = {1: -picture}
+    model.save(tmp_path / "data" / "pretrained" / f"{run_key(picture, tiny, targets)}.safetensors")
+    monkeypatch.setenv("SINGAN_DATA", str(tmp_path / "data"))
+    shipped = load_or_train(picture, tiny, targets=targets, store=tmp_path / "empty", callback=never, device="cpu")
+    assert torch.equal(shipped.sample(1), model.sample(1))
+
+
+def test_an_interrupted_run_with_targets_ends_with_the_same_bits(picture, tiny, tmp_path, stop_at):
+    targets = {0: -picture, 2: picture.flip(-1)}
+    whole = train(picture, tiny, targets=targets, progress=False, device="cpu")
+    for level in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            load_or_train(picture, tiny, targets, store=tmp_path, callback=stop_at(level), progress=False, device="cpu")
+    resumed = load_or_train(picture, tiny, targets, store=tmp_path, progress=False, device="cpu")
+    ours, theirs = pack(resumed)[0], pack(whole)[0]
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("levels", [(), (1,), (0, 1)])
+def test_a_checkpoint_of_a_training_with_other_targets_is_refused(levels, picture, tiny, tmp_path, stop_at):
+    """Also where the level in training, here 2, sees the same picture in both."""
+    file = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(picture, tiny, targets={0: -picture}, checkpoint=file, callback=stop_at(2), progress=False, device="cpu")
+    targets = {level: -picture for level in levels}
+    with pytest.raises(SinGANError, match="another training"):
+        train(picture, tiny, targets=targets, checkpoint=file, progress=False, device="cpu")
+
+
+def test_targets_that_do_not_fit_leave_no_run_behind(picture, tiny, tmp_path):
+    with pytest.raises(SinGANError, match="level 9"):
+        load_or_train(picture, tiny, {9: picture}, store=tmp_path, progress=False, device="cpu")
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from singan_core.losses import gradient_penalty
 from singan_core.model import HISTORY_COLUMNS, pack
 from singan_core.progress import iteration_costs
 from singan_core.pyramid import build_pyramid, upsample
-from singan_core.training import LevelTrainer
+from singan_core.training import LevelTrainer, training_images
 from singan_core.views import WholeImage
 
 
@@ -352,3 +352,82 @@ def test_what_is_no_image_is_refused(image, tiny):
 def test_a_constant_picture_trains_without_dividing_by_zero(tiny):
     model = train(torch.zeros(1, 3, 36, 48), tiny, progress=False, device="cpu")
     assert torch.isfinite(model.sample(2)).all()
+
+
+# -- levels that are trained on another picture
+
+
+def test_a_level_with_a_target_reconstructs_the_target(picture, tiny):
+    config = TrainConfig.from_dict(tiny.to_dict() | {"iterations": 80, "min_size": 36})
+    rebuilt = train(picture, config, targets={0: -picture}, progress=False, device="cpu").reconstruct()
+    # A ratio of 0.3 here, after a short training; of 3.4 where the level is trained on the photograph.
+    assert (rebuilt + picture).square().mean() < 0.5 * (rebuilt - picture).square().mean()
+
+
+def test_only_the_levels_with_a_target_see_another_picture(picture, tiny):
+    _, plain = training_images(picture, tiny, torch.device("cpu"))
+    _, other = training_images(-picture, tiny, torch.device("cpu"))
+    _, mixed = training_images(picture, tiny, torch.device("cpu"), {1: -picture, 3: -picture})
+    assert [torch.equal(a, b) for a, b in zip(mixed, plain, strict=True)] == [True, False, True, False]
+    assert [torch.equal(a, b) for a, b in zip(mixed, other, strict=True)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("targets", [None, {}, "the photograph"])
+def test_the_photograph_as_its_own_target_changes_nothing(targets, picture, tiny, model):
+    targets = {0: picture, 2: picture} if targets == "the photograph" else targets
+    assert same_bits(train(picture, tiny, targets=targets, progress=False, device="cpu"), model)
+
+
+def test_a_target_of_its_levels_size_is_taken_as_it_is(picture, tiny):
+    shape, _ = training_images(picture, tiny, torch.device("cpu"))
+    target = torch.rand(1, 3, *shape.sizes[1], generator=torch.Generator().manual_seed(2)) * 2 - 1
+    _, reals = training_images(picture, tiny, torch.device("cpu"), {np.int64(1): target})
+    assert torch.equal(reals[1], target)
+
+
+@given(height=st.integers(40, 300), width=st.integers(40, 300), scale=st.floats(0.2, 3), level=st.integers(0, 1))
+def test_a_target_may_have_any_size_of_the_photographs_proportions(height, width, scale, level):
+    config = TrainConfig.for_profile("smoke", max_size=48)
+    photograph = torch.linspace(-1, 1, width).expand(1, 3, height, width)
+    try:
+        shape, plain = training_images(photograph, config, torch.device("cpu"))
+    except SinGANError:  # too long and narrow
+        return
+    level = min(level, len(shape) - 1)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    target = torch.linspace(-1, 1, size[1]).expand(1, 3, *size)
+    _, reals = training_images(photograph, config, torch.device("cpu"), {level: target})
+    # A gradient looks the same at every size, up to the shift of a pixel of the smallest of the three.
+    step = 2 / (min(size[1], width, shape.sizes[level][1]) - 1)
+    assert reals[level].shape == plain[level].shape
+    assert (reals[level] - plain[level]).abs().max() < 2 * step
+
+
+@pytest.mark.parametrize(
+    "targets, message",
+    [
+        (torch.zeros(1, 3, 36, 48), "must be a dictionary"),
+        ([torch.zeros(1, 3, 36, 48)], "must be a dictionary"),
+        ({4: torch.zeros(1, 3, 36, 48)}, "level 4: the levels are 0 to 3"),
+        ({-1: torch.zeros(1, 3, 36, 48)}, "level -1"),
+        ({True: torch.zeros(1, 3, 36, 48)}, "level True"),
+        ({"0": torch.zeros(1, 3, 36, 48)}, "level '0'"),
+        ({2: "sketch.png"}, r"targets\[2\] must be a tensor"),
+        ({2: torch.zeros(3, 36, 48)}, r"targets\[2\] must be \(N, 3, H, W\)"),
+        ({2: torch.zeros(1, 1, 36, 48)}, r"targets\[2\] must be \(N, 3, H, W\)"),
+        ({2: torch.full((1, 3, 36, 48), 255.0)}, r"targets\[2\] must be within"),
+        ({2: torch.zeros(2, 3, 36, 48)}, "a batch of 2"),
+        ({2: torch.zeros(1, 3, 48, 36)}, "36x48 px, other proportions than the photograph, which has 48x36"),
+        ({2: torch.zeros(1, 3, 36, 51)}, "other proportions"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused_in_one_sentence(targets, message, picture, tiny):
+    with pytest.raises(SinGANError, match=message):
+        train(picture, tiny, targets=targets, progress=False, device="cpu")
+
+
+def test_a_target_may_come_from_inference_or_carry_a_gradient(picture, tiny, model):
+    with torch.inference_mode():
+        inferred = build_pyramid(picture, min_size=tiny.min_size, max_size=tiny.max_size).images[0]
+    targets = {0: inferred, 1: picture.clone().requires_grad_()}
+    assert same_bits(train(picture, tiny, targets=targets, progress=False, device="cpu"), model)

@@ -1,0 +1,56 @@
+"""Targets: pictures on which single levels of a pyramid are trained instead of on the photograph."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from singan_core.errors import SinGANError
+from singan_core.images import check_image
+from singan_core.pyramid import PyramidShape, resize
+
+Targets = Mapping[int, Tensor]
+"""Pictures (1, 3, H, W) in [-1, 1], each by the level that is trained on it instead of on the photograph."""
+
+
+def checked_targets(targets: Targets | None, shape: PyramidShape) -> Targets:
+    """The targets of a training on a pyramid of this shape, none for None; SinGANError for what does not fit it."""
+    if targets is None:
+        return {}
+    if not isinstance(targets, Mapping):
+        raise SinGANError(f"targets must be a dictionary, level to picture, got {type(targets).__name__}.")
+    height, width = shape.sizes[-1]
+    for level, picture in targets.items():
+        if isinstance(level, bool) or not isinstance(level, (int, np.integer)) or not 0 <= level < len(shape):
+            raise SinGANError(f"targets has a picture for level {level!r}: the levels are 0 to {len(shape) - 1}.")
+        check_image(picture, name := f"targets[{level}]")
+        if len(picture) != 1:
+            raise SinGANError(f"{name} must be one picture, got a batch of {len(picture)}: choose one of them.")
+        h, w = picture.shape[-2:]
+        if abs(h * width - w * height) >= max(h, w) + max(height, width):  # more than rounding to whole pixels does
+            raise SinGANError(
+                f"{name} has {w}x{h} px, other proportions than the photograph, which has {width}x{height} px at the "
+                "finest level: crop it."
+            )
+    return targets
+
+
+def at_level(picture: Tensor, shape: PyramidShape, level: int) -> Tensor:
+    """A picture of the photograph's proportions at the size of a level, in the two steps of `build_pyramid`."""
+    finest, own = shape.sizes[-1], tuple(picture.shape[-2:])
+    if own == shape.sizes[level]:
+        return picture.clamp(-1, 1)
+    picture = resize(picture, finest, max(finest) / max(own))
+    return resize(picture, shape.sizes[level], shape.factor ** (len(shape) - 1 - level))
+
+
+def targets_key(targets: Targets | None) -> str:
+    """A hash of the targets of a training, their levels and all their pixels; empty without targets."""
+    if not targets:
+        return ""
+    digest = hashlib.sha256()
+    for level in sorted(targets):
+        digest.update(f"{level} {tuple(targets[level].shape)}".encode())
+        digest.update(targets[level].detach().cpu().contiguous().numpy())
+    return digest.hexdigest()

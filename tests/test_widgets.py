@@ -1,0 +1,182 @@
+"""The widgets, without a browser: what the mouse draws is in the image, and what a button does is on the screen."""
+
+import ast
+import io
+import sys
+from pathlib import Path
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import singan_core
+from singan_core import SinGANError, to_array
+from singan_core.plots import show_images
+from singan_core.widgets import INK, Drawing, SketchPad
+
+WHITE = torch.ones(1, 3, 40, 60)
+COORDINATE = st.floats(-20, 80)
+
+
+class FakeCanvas(ipywidgets.Box):
+    """Stands in for `ipycanvas.Canvas`: keeps what it is told, and the callbacks, for a test to call as a mouse would.
+
+    The names are those of ipycanvas; one that does not exist there must not be added here.
+    """
+
+    EVENTS = ("mouse_down", "mouse_move", "mouse_up", "mouse_out")
+    EVENTS += ("touch_start", "touch_move", "touch_end", "touch_cancel", "client_ready")
+
+    def __init__(self):
+        super().__init__()
+        self.on, self.lines, self.pictures = {}, [], []
+
+    def __getattr__(self, name):
+        if name.removeprefix("on_") in self.EVENTS:
+            return lambda callback: self.on.update({name.removeprefix("on_"): callback})
+        raise AttributeError(name)
+
+    def stroke_line(self, *ends):
+        self.lines.append(ends)
+
+    def put_image_data(self, image_data, x, y):
+        assert (x, y) == (0, 0)
+        self.pictures.append(image_data)
+
+
+@pytest.fixture
+def pad():
+    """A pad on a white sheet, whose painter shows the drawing itself."""
+    return SketchPad(WHITE, lambda drawn: show_images(drawn), size=(40, 60), line=4, canvas=FakeCanvas())
+
+
+def dark(image: torch.Tensor) -> set[tuple[int, int]]:
+    """Columns and rows of the pixels that have ink."""
+    rows, columns = (to_array(image)[..., 0] < 128).nonzero()
+    return set(zip(columns.tolist(), rows.tolist(), strict=True))
+
+
+# -- the drawing
+
+
+def test_a_drawing_starts_from_its_sketch(picture):
+    # Half a step of 8 bits.
+    assert (Drawing(picture, line=2).image() - picture).abs().max() <= 1 / 255 + 1e-6
+
+
+def test_a_stroke_is_ink_along_its_points_and_nowhere_else():
+    drawing = Drawing(WHITE, line=4)
+    drawing.stroke([(10, 20), (50, 20)])
+    inked = dark(drawing.image())
+    assert {(x, 20) for x in range(10, 51)} <= inked
+    assert all(7 <= x <= 53 and 17 <= y <= 23 for x, y in inked)
+    assert drawing.array()[20, 30].tolist() == list(INK)
+
+
+def test_a_single_point_is_a_dot():
+    drawing = Drawing(WHITE, line=4)
+    drawing.stroke([(30, 20)])
+    assert {(30, 20)} <= dark(drawing.image()) <= {(x, y) for x in range(27, 34) for y in range(17, 24)}
+
+
+def test_a_cleared_drawing_is_white(picture):
+    drawing = Drawing(picture, line=2)
+    drawing.clear()
+    assert torch.equal(drawing.image(), torch.ones_like(picture))
+
+
+@given(points=st.lists(st.tuples(COORDINATE, COORDINATE), min_size=1, max_size=6), line=st.integers(1, 9))
+@settings(max_examples=40)
+def test_any_stroke_leaves_an_image_of_white_and_ink(points, line):
+    drawing = Drawing(WHITE, line)
+    drawing.stroke(points)
+    assert drawing.image().shape == WHITE.shape
+    assert set(np.unique(drawing.array())) <= {INK[0], 255}
+
+
+# -- the pad
+
+
+def test_what_the_mouse_draws_is_on_the_screen_and_in_the_image(pad):
+    pad.canvas.on["mouse_move"](5.0, 5.0)  # not pressed: nothing is drawn
+    pad.canvas.on["mouse_down"](10.0, 20.0)
+    pad.canvas.on["mouse_move"](30.0, 20.0)
+    pad.canvas.on["mouse_up"](30.0, 20.0)
+    pad.canvas.on["mouse_move"](55.0, 35.0)
+    assert pad.canvas.lines == [(10.0, 20.0, 10.0, 20.0), (10.0, 20.0, 30.0, 20.0)]
+    inked = dark(pad.image())
+    assert {(x, 20) for x in range(10, 31)} <= inked
+    assert not inked & {(5, 5), (50, 33), (55, 35)}
+
+
+def test_a_line_ends_where_the_mouse_leaves_the_pad(pad):
+    pad.canvas.on["mouse_down"](10.0, 20.0)
+    pad.canvas.on["mouse_out"](-1.0, 20.0)
+    pad.canvas.on["mouse_move"](50.0, 20.0)
+    assert len(pad.canvas.lines) == 1
+
+
+def test_a_finger_draws_as_the_mouse_does(pad):
+    pad.canvas.on["touch_start"]([(10.0, 20.0)])
+    pad.canvas.on["touch_move"]([(30.0, 20.0)])
+    pad.canvas.on["touch_end"]([])
+    pad.canvas.on["touch_move"]([(50.0, 20.0)])
+    assert pad.canvas.lines == [(10.0, 20.0, 10.0, 20.0), (10.0, 20.0, 30.0, 20.0)]
+
+
+def test_the_pad_begins_with_the_sketch_at_its_own_size(picture):
+    pad = SketchPad(picture, lambda drawn: show_images(drawn), size=(72, 96), canvas=FakeCanvas())
+    assert pad.image().shape == (1, 3, 72, 96)
+    (shown,) = pad.canvas.pictures
+    assert np.array_equal(shown, to_array(pad.image()))
+
+
+def test_a_page_that_is_opened_anew_shows_the_drawing(pad):
+    pad.canvas.on["mouse_down"](10.0, 20.0)
+    pad.canvas.on["client_ready"]()
+    assert np.array_equal(pad.canvas.pictures[-1], to_array(pad.image()))
+    assert (pad.canvas.stroke_style, pad.canvas.line_width, pad.canvas.line_cap) == ("#262626", 4, "round")
+
+
+def test_the_buttons_clear_and_paint(pad):
+    canvas, buttons, result = pad.box.children
+    clear, paint = buttons.children
+    before = Image.open(io.BytesIO(result.value))
+    canvas.on["mouse_down"](10.0, 20.0)
+    paint.click()
+    after = Image.open(io.BytesIO(result.value))
+    assert np.array(before).min() == 255 and np.array(after).min() < 60
+    clear.click()
+    assert torch.equal(pad.image(), WHITE) and (canvas.pictures[-1] == 255).all()
+    canvas.on["mouse_up"](10.0, 20.0)
+
+
+def test_without_ipycanvas_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipycanvas", None)
+    with pytest.raises(SinGANError, match="pip install ipycanvas"):
+        SketchPad(WHITE, lambda drawn: show_images(drawn), size=(40, 60))
+
+
+def test_the_real_canvas_takes_what_the_pad_sends():
+    pytest.importorskip("ipycanvas")
+    pad = SketchPad(WHITE, lambda drawn: show_images(drawn), size=(40, 60), line=4)
+    assert (pad.canvas.width, pad.canvas.height) == (60, 40)
+    for event in ("client_ready", "mouse_down", "mouse_move", "mouse_up"):
+        pad.canvas._handle_frontend_event(None, {"event": event, "x": 10, "y": 20}, [])
+    assert (10, 20) in dark(pad.image())
+
+
+def test_no_other_module_imports_ipywidgets():
+    folder = Path(singan_core.__file__).parent
+    users = set()
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if any((name or "").split(".")[0] in ("ipywidgets", "ipycanvas") for name in names):
+                users.add(path.name)
+    assert users == {"widgets.py"}

@@ -203,7 +203,7 @@ def write(folder: Path, name: str, document: Mapping[str, Any], text: str, figur
     write_text(folder / f"{name}.md", text)
     if figure is not None:
         with replacing(folder / f"{name}.png") as unfinished:
-            unfinished.write_bytes(figure._repr_png_())
+            unfinished.write_bytes(plots.as_png(figure))
     print(text)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from singan_core.errors import SinGANError
 from singan_core.images import from_array, to_array
-from singan_core.plots import Figure
+from singan_core.plots import Figure, as_png
 from singan_core.pyramid import Size, resize
 
 INK = (38, 38, 38)
@@ -120,7 +120,7 @@ class SketchPad:
 
     def show_result(self) -> None:
         """Paint what is drawn and show it below the pad."""
-        self.result.value = self.paint(self.image())._repr_png_()
+        self.result.value = as_png(self.paint(self.image()))
 
 
 def new_canvas(size: Size) -> Any:

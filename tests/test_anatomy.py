@@ -21,6 +21,7 @@ from singan_core.student import find_exercises
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+PICTURES = {"image/png", "image/jpeg"}
 REQUIRED_ROWS = ("Time", "With a GPU", "You need")
 
 
@@ -179,7 +180,7 @@ def test_figures_are_called_by_the_number_of_the_notebook_and_each_by_a_name_of_
 def test_every_figure_that_a_cell_ends_with_is_saved(lesson):
     for cell, tree in zip(lesson.code, lesson.trees, strict=True):
         drawn = [each for each in cell["outputs"] if each["output_type"] == "execute_result"]
-        if any("image/png" in each["data"] for each in drawn):
+        if any(PICTURES & each["data"].keys() for each in drawn):
             assert list(calls(tree, "save_figure")), cell["source"]
 
 
@@ -188,7 +189,7 @@ def test_every_figure_that_a_cell_ends_with_is_saved(lesson):
 
 def test_committed_notebook_was_run_from_top_to_bottom(lesson):
     assert [cell["execution_count"] for cell in lesson.code] == list(range(1, len(lesson.code) + 1))
-    assert any("image/png" in output.get("data", {}) for cell in lesson.code for output in cell["outputs"])
+    assert any(PICTURES & output.get("data", {}).keys() for cell in lesson.code for output in cell["outputs"])
 
 
 def test_committed_notebook_has_no_errors_and_no_warnings(lesson):

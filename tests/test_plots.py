@@ -1,5 +1,6 @@
 """The figures: what is drawn where, in which size, from which numbers; the files; the tables."""
 
+import io
 import itertools
 import subprocess
 import sys
@@ -355,6 +356,14 @@ class TestFiles:
         first = save_figure(figure, "a", "smoke").read_bytes()
         assert save_figure(plot_losses(model, ["critic_real"]), "a", "smoke").read_bytes() == first
         assert figure._repr_png_() == first
+
+    def test_a_notebook_shows_photographs_once_as_jpeg_and_close_to_the_file(self, figures):
+        figure = show_images(picture())
+        data, _ = IPython.core.formatters.DisplayFormatter().format(figure)
+        assert {kind for kind in data if kind.startswith("image/")} == {"image/jpeg"}
+        shown = np.asarray(Image.open(io.BytesIO(data["image/jpeg"])), dtype=float)
+        written = np.asarray(Image.open(save_figure(figure, "a", "smoke")), dtype=float)
+        assert np.abs(shown - written).mean() < 5  # of 255, for a picture of noise
 
     def test_figures_are_kept_in_the_checkout_unless_told_otherwise(self, monkeypatch):
         monkeypatch.delenv("SINGAN_FIGURES", raising=False)

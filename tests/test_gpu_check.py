@@ -123,7 +123,7 @@ def test_a_process_out_of_time_is_interrupted_and_may_end_in_good_order(tmp_path
     started = time.monotonic()
     code = "import time\ntry:\n print('on', flush=True)\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('off')"
     outcome = gpu_check.run_logged([sys.executable, "-c", code], tmp_path / "log", 1.5)
-    assert outcome["status"] == "out of time" and time.monotonic() - started < 10
+    assert outcome["status"] == "out of time" and time.monotonic() - started < 30  # half of what it would sleep
     assert (tmp_path / "log").read_text().split() == ["on", "off"]
 
 

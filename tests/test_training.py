@@ -108,7 +108,8 @@ def test_decayed_levels_train_shorter_and_a_resume_knows_it(picture, tiny, tmp_p
     seen = []
     whole = train(picture, config, progress=False, device="cpu", callback=seen.append)
     assert [len(level.history) for level in whole.levels] == [10, 7, 4, 1]
-    assert [each.iterations for each in seen if each.iteration == each.iterations] == [10, 7, 4, 1]
+    # without repetition: on a slow machine a level's last iteration is reported by the clock as well
+    assert list(dict.fromkeys(each.iterations for each in seen if each.iteration == each.iterations)) == [10, 7, 4, 1]
 
     def stop(progress):
         if progress.level == 2:

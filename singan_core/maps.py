@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.stats import rankdata
-from skimage.color import rgb2gray
 from skimage.filters.rank import entropy
 from torch import Tensor
 
+from singan_core import metrics
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.metrics import Interval
@@ -21,8 +21,7 @@ from singan_core.metrics import Interval
 
 def gray_levels(images: Tensor) -> Tensor:
     """Gray levels (N, 1, H, W) in [-1, 1] of images (N, 3, H, W), by the weights of Rec. 709; float64 on the CPU."""
-    colours_last = check_image(images).detach().permute(0, 2, 3, 1).double().cpu().numpy()
-    return torch.from_numpy(rgb2gray(colours_last))[:, None]
+    return metrics.gray_levels(check_image(images).detach())[:, None].cpu()
 
 
 def variance_map(samples: Tensor) -> Tensor:

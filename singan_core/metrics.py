@@ -57,7 +57,7 @@ def diversity(samples: Tensor, image: Tensor) -> float:
     contrast_of_image = contrast(image).item()
     if contrast_of_image < 1e-9:
         raise SinGANError("The image has one gray level only, so that diversity relative to its contrast is undefined.")
-    return _gray(samples).std(dim=0, correction=0).mean().item() / contrast_of_image
+    return gray_levels(samples).std(dim=0, correction=0).mean().item() / contrast_of_image
 
 
 @torch.no_grad()
@@ -69,7 +69,7 @@ def contrast(images: Tensor) -> Tensor:
     Raises SinGANError for what is no image. Source: RMS contrast, Peli 1990, who takes gray levels from 0 to 1.
     """
     check_image(images, "images")
-    return _gray(images).std(dim=(1, 2), correction=0)
+    return gray_levels(images).std(dim=(1, 2), correction=0)
 
 
 def sliced_wasserstein(
@@ -210,7 +210,8 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], l
     return Interval(*np.exp(logarithms[:3]).tolist(), logarithms.n)
 
 
-def _gray(images: Tensor) -> Tensor:
+def gray_levels(images: Tensor) -> Tensor:
+    """Gray levels (N, H, W) of images (N, 3, H, W), in the same range, by the weights of Rec. 709; float64."""
     return torch.einsum("nchw,c->nhw", images.double(), images.new_tensor(_GRAY, dtype=torch.float64))
 
 

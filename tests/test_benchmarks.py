@@ -128,18 +128,11 @@ def test_the_quality_table_is_headed_by_the_features_it_was_measured_with():
         quality.table({"a": result, "b": result | {"frechet_features": "random-filters-0"}})
 
 
+ONE_ITERATION = ["--iterations", "1", "--paper-iterations", "1", "--laptop-iterations", "1"]
+
+
 def test_convergence_writes_curves_and_does_not_train_again_what_it_has(run, tmp_path, monkeypatch):
-    options = [
-        "--points",
-        str(tmp_path / "points"),
-        "--iterations",
-        "1",
-        "--paper-iterations",
-        "1",
-        "--laptop-iterations",
-        "1",
-        "2",
-    ]
+    options = [*ONE_ITERATION, "2", "--points", str(tmp_path / "points")]
     document, text = run(convergence, "convergence", *options)
     counts = [(method, point["iterations"]) for method, means in document["means"].items() for point in means]
     assert counts == [("reference", 1), ("paper", 1), ("laptop", 1), ("laptop", 2)]
@@ -160,16 +153,7 @@ def test_convergence_in_one_thread_counts_its_processor_time(run, tmp_path, monk
         return real(*arguments, **options)
 
     monkeypatch.setattr(convergence, "train", slow)
-    options = [
-        "--points",
-        str(tmp_path / "points"),
-        "--iterations",
-        "1",
-        "--paper-iterations",
-        "1",
-        "--laptop-iterations",
-        "1",
-    ]
+    options = [*ONE_ITERATION, "--points", str(tmp_path / "points")]
     document, text = run(convergence, "convergence", *options, "--one-thread")
     paper = next(point for point in document["points"] if point["method"] == "paper")
     assert 0 < paper["seconds"] < 1.0

@@ -29,8 +29,9 @@ reproduce: $(INSTALLED) ## run the notebooks that need it and write figures/ wit
 
 test: test-unit test-notebooks ## all tests
 
+# The longest files first, as tests/conftest.py has them, not those with the most tests.
 test-unit: $(INSTALLED) ## the unit and property tests
-	$(PYTEST) tests
+	$(PYTEST) --no-loadscope-reorder tests
 
 # The notebooks at the profile for tests, where they train, and at the one that they are published at, where they find
 # their pyramids shipped: nothing may be in the run store afterwards. figures/ stays as it is.

@@ -220,7 +220,7 @@ def series(outcomes: Sequence[Outcome], count: int, own: int, draw: random.Rando
 
 
 def batch(notebooks: Sequence[Notebook], trainings: Sequence[float], seeds: int) -> tuple[list[Task], dict[str, float]]:
-    """The tasks in the order of `reproduce.plan`, and the training time of each pyramid that they ask for.
+    """The tasks in the order of `planning.plan`, and the training time of each pyramid that they ask for.
 
     trainings: seconds of a pyramid of each picture, of which the first is the notebooks' own.
     """

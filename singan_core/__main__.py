@@ -5,13 +5,14 @@ of `TrainConfig`. What a command does is a few calls into the package, and only 
 """
 
 import argparse
+import itertools
 import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Union
 
 import tyro
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ Run = Annotated[Positional[str], arg(metavar="RUN")]
 Output = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: a folder in samples/)")]
 Pixels = Annotated[tuple[int, int] | None, arg(metavar="H W", help_behavior_hint="(default: the trained size)")]
 Profile = Annotated[
-    Literal[tuple(PROFILES)] | None,
+    str | None,
     arg(metavar=f"{{{','.join(PROFILES)}}}", help_behavior_hint="(default: SINGAN_PROFILE, else by the machine)"),
 ]
 
@@ -222,6 +223,7 @@ class Reproduce:
         "reproduce --publish",
     )
     interrupted: ClassVar[str] = "Interrupted. What was finished is kept, and a training resumes when it is run again."
+    lists: ClassVar[tuple[str, ...]] = ("--notebooks", "--seeds", "--images")
 
     notebooks: Annotated[tuple[str, ...], arg(metavar="NN", help_behavior_hint="(default: all)")] = ()
     """Numbers or beginnings of names, or paths."""
@@ -245,8 +247,9 @@ class Reproduce:
     def __call__(self) -> int:
         # here, because only this command needs the packages of the course
         from singan_core.notebooks import PUBLISHED_PROFILE, publish
+        from singan_core.planning import find_notebooks, results_folder
         from singan_core.report import minutes
-        from singan_core.reproduce import find_notebooks, reproduce, results_folder
+        from singan_core.reproduce import reproduce
 
         profile = resolve_profile(self.profile or (PUBLISHED_PROFILE if self.publish else None))
         if self.publish and profile != PUBLISHED_PROFILE:
@@ -310,8 +313,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> Any:
-    """The command that the arguments stand for. Exits with 0 after --help and with 2 for arguments that do not fit."""
+    """The command that the arguments stand for. Exits with 0 after --help and with 2 for arguments that do not fit.
+
+    Raises SinGANError for a list without values, which would else stand for everything.
+    """
     argv = list(argv) or ["--help"]
+    for word, following in itertools.pairwise([*argv, "--"]):
+        if argv[0] == "reproduce" and word in Reproduce.lists and following.startswith("--"):
+            raise SinGANError(f"{word} needs at least one value; leave it out for the default.")
     subcommands = []
     for name, command in COMMANDS.items():
         asked = argv[0] == name
@@ -326,12 +335,11 @@ def parse(argv: Sequence[str]) -> Any:
 def base_config(argv: Sequence[str]) -> TrainConfig:
     """The settings of the profile among the arguments: what the other arguments change, and the help shows.
 
-    An unknown profile is left to the parser proper to refuse.
+    A profile without a name is left to the parser proper to refuse. Raises SinGANError for an unknown one.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--profile", nargs="?")
-    profile = first.parse_known_args(argv)[0].profile
-    return TrainConfig.for_profile(profile if profile in PROFILES else None)
+    return TrainConfig.for_profile(first.parse_known_args(argv)[0].profile)
 
 
 def description(command: type) -> str:

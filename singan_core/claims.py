@@ -16,7 +16,7 @@ import operator
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from singan_core.images import data_folder
 from singan_core.metrics import Interval, confidence_interval
 from singan_core.model import device_name
 from singan_core.plots import profile_folder
+from singan_core.trace import note_written
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
 NOT_TESTABLE, NOT_MEASURED = "not testable here", "not measured yet"
@@ -138,18 +139,29 @@ class Summary:
         return {name: Summary(self.claim, tuple(run for run in self.runs if run.image == name)) for name in names}
 
     @property
-    def measured(self) -> dict[str, Interval]:
-        """Each quantity's mean with its 95 % interval over the runs; empty without runs.
+    def units(self) -> list[dict[str, float]]:
+        """The independent measurements, in the order of the runs: those of each run of a single picture.
 
-        Several pictures count alike, however many seeds each has: the mean is that of the pictures' means, and the
-        interval, with n pictures, says how much it depends on the picture. One value has an infinite interval.
+        Several pictures count alike, however many seeds each has: with them a unit is a picture, as the means over its
+        runs, and the scatter says how much a quantity depends on the picture.
         """
-        if not self.runs:
-            return {}
         if len(pictures := self.pictures) > 1:
-            means = [picture.measured for picture in pictures.values()]
-            return {name: confidence_interval([each[name].mean for each in means]) for name in self.claim.measured}
-        return {name: confidence_interval([run.measured[name] for run in self.runs]) for name in self.claim.measured}
+            return [_means(picture.measured) for picture in pictures.values()]
+        return [run.measured for run in self.runs]
+
+    @property
+    def measured(self) -> dict[str, Interval]:
+        """Each quantity's mean with its 95 % interval over the n units; empty without runs.
+
+        One value has an infinite interval.
+        """
+        units = self.units
+        return {name: confidence_interval([unit[name] for unit in units]) for name in self.claim.measured if units}
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is something to judge: a claim that can be tested, and a run that did."""
+        return bool(self.runs) and not self.claim.not_testable
 
     @property
     def outcome(self) -> str:
@@ -157,28 +169,69 @@ class Summary:
 
         Means for which the rule divides by zero fulfil no condition.
         """
-        if self.claim.not_testable or not self.runs:
+        if not self.judged:
             return NOT_TESTABLE if self.claim.not_testable else NOT_MEASURED
         try:
-            return verdict(self.claim, {name: value.mean for name, value in self.measured.items()})
+            return verdict(self.claim, _means(self.measured))
         except SinGANError:
             return NOT_REPRODUCED
 
     @property
+    def beyond_scatter(self) -> bool | None:
+        """Whether the outcome is more than the scatter of the units can explain; None below three units.
+
+        A comparison of the rule is decided where its answer is the same over the whole 95 % interval of its margin, the
+        difference of its sides in each unit, and for the means. The margins alone would not do: the mean of a ratio is
+        not the ratio of the means. Where a side divides by zero, nothing is decided. An outcome is beyond the scatter
+        if all comparisons of its condition are decided to hold, and in each condition before it, or in every one for
+        `not reproduced`, at least one is decided to fail.
+        """
+        units = self.units
+        if not self.judged or len(units) < 3:
+            return None
+        means, outcome = _means(self.measured), self.outcome
+        for name, condition in self.claim.rule.items():
+            decided = [_decided(each, units, means) for each in _comparisons(condition, self.claim.measured)]
+            if name == outcome:
+                return all(decided)
+            if False not in decided:
+                return False
+        return True
+
+    @property
     def agreement(self) -> str:
-        """How many single runs have this outcome: `in 2 of 3 runs (1 partly)`; empty where nothing is judged."""
-        if self.outcome in (NOT_TESTABLE, NOT_MEASURED):
+        """How many single runs have this outcome, and whether it is beyond the scatter; empty where nothing is judged.
+
+        `in 1 run`, `in 2 of 2 runs`, `in 3 of 3 runs, beyond the scatter`, `in 2 of 3 runs (1 partly), within the
+        scatter`.
+        """
+        if not self.judged:
             return ""
-        single = Counter(run.outcome for run in self.runs)
-        others = [f"{single[outcome]} {outcome}" for outcome in OUTCOMES if single[outcome] and outcome != self.outcome]
         if len(self.runs) == 1:
             return "in 1 run"
-        return f"in {single[self.outcome]} of {len(self.runs)} runs" + (f" ({', '.join(others)})" if others else "")
+        single = Counter(run.outcome for run in self.runs)
+        others = [f"{single[outcome]} {outcome}" for outcome in OUTCOMES if single[outcome] and outcome != self.outcome]
+        text = f"in {single[self.outcome]} of {len(self.runs)} runs" + (f" ({', '.join(others)})" if others else "")
+        return text + {True: ", beyond the scatter", False: ", within the scatter", None: ""}[self.beyond_scatter]
 
     @property
     def disagreeing(self) -> bool:
         """Whether a single run has another outcome than all together."""
-        return bool(self.agreement) and any(run.outcome != self.outcome for run in self.runs)
+        return self.judged and any(run.outcome != self.outcome for run in self.runs)
+
+
+def _means(measured: Mapping[str, Interval]) -> dict[str, float]:
+    return {name: value.mean for name, value in measured.items()}
+
+
+def _decided(comparison: "Comparison", units: list[dict[str, float]], means: Values) -> bool | None:
+    """Whether a comparison holds (True) or fails (False) beyond the scatter of the units, None where it is open."""
+    try:
+        margin = confidence_interval([comparison.margin(unit) for unit in units])
+        answers = {comparison.holds_by(margin.low), comparison.holds_by(margin.high), comparison(means)}
+    except (ZeroDivisionError, SinGANError):  # the latter for a margin that is not finite
+        return None
+    return answers.pop() if len(answers) == 1 else None
 
 
 def load_claims(path: Path | None = None) -> dict[str, Claim]:
@@ -263,7 +316,9 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
         "commit": found.commit,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_text(profile_folder(profile) / "results" / _file_name(found), json.dumps(result, indent=2) + "\n")
+    path = profile_folder(profile) / "results" / _file_name(found)
+    write_text(path, json.dumps(result, indent=2) + "\n")
+    note_written(path)
     return found
 
 
@@ -356,6 +411,37 @@ def parse_condition(condition: str, names: Mapping[str, Any]) -> Callable[[Value
     `names`, + - * / and parentheses. Everything else, calls and attributes among it, raises SinGANError: the text is
     taken apart and checked piece by piece, it is never run as code.
     """
+    comparisons = _comparisons(condition, names)
+    return lambda values: all(comparison(values) for comparison in comparisons)
+
+
+_RISING, _FALLING = (ast.Lt, ast.LtE), (ast.Gt, ast.GtE)
+_COMBINE = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One `greater > smaller` of a condition, or `greater >= smaller` where it is not strict; called with values."""
+
+    greater: Callable[[Values], float]
+    smaller: Callable[[Values], float]
+    strict: bool
+
+    def __call__(self, values: Values) -> bool:
+        greater, smaller = self.greater(values), self.smaller(values)
+        return greater > smaller if self.strict else greater >= smaller
+
+    def margin(self, values: Values) -> float:
+        """By how much it holds; negative where it fails."""
+        return self.greater(values) - self.smaller(values)
+
+    def holds_by(self, margin: float) -> bool:
+        """Whether it holds with this margin."""
+        return margin > 0 if self.strict else margin >= 0
+
+
+def _comparisons(condition: str, names: Mapping[str, Any]) -> list[Comparison]:
+    """The comparisons of a condition, a chain taken apart into those of neighbours. Raises as `parse_condition`."""
     if not isinstance(condition, str) or len(condition) > 300:
         raise SinGANError(f"A condition is a text of at most 300 characters, got {str(condition)[:40]!r}.")
     try:
@@ -363,25 +449,16 @@ def parse_condition(condition: str, names: Mapping[str, Any]) -> Callable[[Value
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SinGANError(f"{condition!r} is not a condition: write it like `a >= 0.5 and b < c`.") from error
     parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
-    comparisons = [_parse_comparison(part, names) for part in parts]
-    return lambda values: all(comparison(values) for comparison in comparisons)
+    return [comparison for part in parts for comparison in _parse_chain(part, names)]
 
 
-_COMPARE = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
-_COMBINE = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-
-
-def _parse_comparison(node: ast.expr, names: Mapping[str, Any]) -> Callable[[Values], bool]:
-    if not isinstance(node, ast.Compare) or any(type(op) not in _COMPARE for op in node.ops):
+def _parse_chain(node: ast.expr, names: Mapping[str, Any]) -> Iterator[Comparison]:
+    if not isinstance(node, ast.Compare) or any(type(op) not in (*_RISING, *_FALLING) for op in node.ops):
         raise SinGANError(f"{ast.unparse(node)!r} is not a comparison with <, <=, > or >=.")
-    compare = [_COMPARE[type(op)] for op in node.ops]
     sides = [_parse_side(side, names) for side in (node.left, *node.comparators)]
-
-    def comparison(values: Values) -> bool:
-        found = [side(values) for side in sides]
-        return all(op(a, b) for op, a, b in zip(compare, found, found[1:], strict=False))
-
-    return comparison
+    for op, left, right in zip(node.ops, sides, sides[1:], strict=False):
+        greater, smaller = (right, left) if type(op) in _RISING else (left, right)
+        yield Comparison(greater, smaller, strict=isinstance(op, ast.Lt | ast.Gt))
 
 
 def _parse_side(node: ast.expr, names: Mapping[str, Any]) -> Callable[[Values], float]:

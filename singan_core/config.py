@@ -226,5 +226,7 @@ def resolve_profile(profile: str | None = None) -> str:
     """
     chosen = profile or os.environ.get("SINGAN_PROFILE") or ("paper" if torch.cuda.is_available() else "laptop")
     if not isinstance(chosen, str) or chosen not in PROFILES:
-        raise SinGANError(f"There is no profile {chosen!r}: choose one of {', '.join(PROFILES)}.")
+        close = difflib.get_close_matches(str(chosen), PROFILES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(PROFILES)}."
+        raise SinGANError(f"There is no profile {chosen!r}: {hint}")
     return chosen

@@ -4,14 +4,15 @@ It leaves an executed copy, a page and a log, and says in an `Outcome` how it we
 parameters and where, is the business of `reproduce`.
 """
 
+import contextlib
 import html
-import json
 import os
 import re
 import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -36,10 +37,10 @@ from singan_core.notebooks import (
     title_and_question,
 )
 from singan_core.progress import deferred_interrupt
+from singan_core.trace import Trace, digest, read_trace
 
 try:
     import papermill
-    import psutil
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import Engine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
@@ -56,26 +57,29 @@ def run_notebook(
     environment: Mapping[str, str] | None = None,
     fingerprint: str = "",
     on_cell: Callable[[], Any] | None = None,
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Run one notebook in a fresh kernel of the running interpreter; write the executed copy, a page, and a log.
 
     The working folder is the notebook's, as in JupyterLab. parameters: values for names that its `parameters` cell
     declares. output: the executed copy, ending in .ipynb; a failing notebook leaves one too, with the error in it. Page
     and log lie beside it; the log grows while the notebook runs. environment: variables for the kernel, on top of this
-    process's. fingerprint: kept in the outcome. on_cell: called after each executed cell.
+    process's. fingerprint: kept in the outcome. on_cell: called after each executed cell. stop: an event that another
+    thread sets to have the kernel interrupted; in the main thread a Ctrl-C does that.
 
     A failing cell gives an `Outcome` with its error. Raises SinGANError for an undeclared parameter and for files that
-    cannot be read or written, and KeyboardInterrupt when the kernel was interrupted; an earlier copy stays then.
+    cannot be read or written, and KeyboardInterrupt when the kernel was interrupted, so that trainings in it have saved
+    their state; an earlier copy stays then.
     """
     notebook = read_notebook(path)
     check_declared(path, notebook, parameters)
-    started, error = time.monotonic(), None
+    started, error, stop = time.monotonic(), None, stop or threading.Event()
     with (
         replacing(output) as unfinished,
-        tempfile.TemporaryDirectory() as notes,
+        tempfile.TemporaryDirectory() as scratch,
         Log(output.with_suffix(".log")) as log,
     ):
-        trace = Path(notes) / "pyramids"
+        notes = Path(scratch) / "notes"
         try:
             papermill.execute_notebook(
                 notebook,
@@ -83,20 +87,29 @@ def run_notebook(
                 parameters=dict(parameters),
                 engine_name=OwnKernel.NAME,
                 progress_bar=False,
-                environment=kernel_environment({"SINGAN_TRACE": str(trace)} | dict(environment or {})),
+                environment=kernel_environment({"SINGAN_TRACE": str(notes)} | dict(environment or {})),
                 folder=path.parent,
                 on_cell=on_cell,
                 live=log,
+                stop=stop,
             )
         except PapermillExecutionError as failure:
             if failure.ename == "KeyboardInterrupt":
                 raise KeyboardInterrupt from failure
             error = f"cell [{failure.exec_count}]: {failure.ename}: {first_line(failure.evalue)}"
         except Exception as failure:  # the kernel died, or did not start: another notebook may well run
+            if stop.is_set():
+                raise KeyboardInterrupt from failure
             error = f"{type(failure).__name__}: {first_line(str(failure))}"
         log.line(f"failed: {error}" if error else "passed")
         seconds = time.monotonic() - started
-        outcome = outcome_of(path, notebook, parameters, error, seconds, read_trace(trace), fingerprint)
+        outcome = Outcome(
+            **about(path, notebook, parameters),
+            error=error,
+            seconds=round(seconds, 1),
+            **traced(read_trace(notes), output.parent),
+            fingerprint=fingerprint,
+        )
         executed = load_notebook_node(str(unfinished)) if unfinished.stat().st_size else notebook
         executed.metadata["singan"] = asdict(outcome)
         executed.metadata.pop("papermill", None)  # has paths of this machine
@@ -108,50 +121,36 @@ def run_notebook(
 def leave_failure(path: Path, parameters: Mapping[str, Any], output: Path, error: str) -> None:
     """Write the copy and the page of a notebook that could not be run at all, with the reason."""
     notebook = read_notebook(path)
-    notebook.metadata["singan"] = asdict(outcome_of(path, notebook, parameters, error, 0.0, {}, ""))
+    nothing = {"seconds": 0.0, "pyramids": {}, "files": {}, "fingerprint": ""}
+    notebook.metadata["singan"] = asdict(Outcome(**about(path, notebook, parameters), error=error, **nothing))
     with replacing(output) as unfinished:
         write_ipynb(notebook, str(unfinished))
     write_text(output.with_suffix(".html"), render(notebook))
 
 
-def outcome_of(
-    path: Path,
-    notebook: Notebook,
-    parameters: Mapping[str, Any],
-    error: str | None,
-    seconds: float,
-    pyramids: dict[str, dict[str, bool]],
-    fingerprint: str,
-) -> Outcome:
-    """The outcome of a run that has ended now, in this process."""
+def about(path: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an outcome that do not depend on how the run went, for one that ends now in this process."""
     title, question = title_and_question(notebook, path.stem)
     values = declared_parameters(notebook) | dict(parameters)
-    return Outcome(
-        name=path.stem,
-        title=title,
-        question=question,
-        error=error,
-        seconds=round(seconds, 1),
-        finished=datetime.now().astimezone().isoformat(timespec="seconds"),
-        profile=str(values.get("profile", "")),
-        seed=values.get("seed"),
-        image=values.get("image_name"),
-        device=device_name(),
-        torch=str(torch.__version__),
-        commit=current_commit(),
-        pyramids=pyramids,
-        fingerprint=fingerprint,
-    )
+    return {
+        "name": path.stem,
+        "title": title,
+        "question": question,
+        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "profile": str(values.get("profile", "")),
+        "seed": values.get("seed"),
+        "image": values.get("image_name"),
+        "device": device_name(),
+        "torch": str(torch.__version__),
+        "commit": current_commit(),
+    }
 
 
-def read_trace(path: Path) -> dict[str, dict[str, bool]]:
-    """What `load_or_train` noted, by key: see `notebooks.Outcome`."""
-    found: dict[str, dict[str, bool]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        note = json.loads(line)
-        needed = note["discriminators"] or found.get(note["key"], {}).get("discriminators", False)
-        found[note["key"]] = {"shipped": note["shipped"], "discriminators": needed}
-    return dict(sorted(found.items()))
+def traced(trace: Trace, folder: Path) -> dict[str, dict[str, Any]]:
+    """The fields of an outcome that come from the notes of the run; its executed copy lies in the folder."""
+    files = trace.read | {path: digest(path) for path in trace.written}
+    names = {Path(os.path.relpath(path, folder)).as_posix(): found for path, found in files.items()}
+    return {"pyramids": trace.pyramids, "files": dict(sorted(names.items()))}
 
 
 class Log:
@@ -215,6 +214,7 @@ class OwnKernel(Engine):
         folder: Path,
         on_cell: Callable[[], Any] | None,
         live: Log,
+        stop: threading.Event,
         start_timeout: int = 60,
         **_: Any,
     ) -> None:
@@ -223,17 +223,19 @@ class OwnKernel(Engine):
             kernel_name=kernel_name,
             timeout=None,
             startup_timeout=start_timeout,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
-        client.live = live
+        client.live, client.stop = live, stop
         client.on_cell_executed = None if on_cell is None else lambda **_: on_cell()
-        client.execute(env=environment, cwd=str(folder))
+        # What the kernel's process itself writes would run into the progress bar.
+        client.execute(env=environment, cwd=str(folder), stdout=live.file, stderr=live.file)
 
 
 class OwnKernelClient(PapermillNotebookClient):
     """Starts `python3` with the running interpreter, whatever else is installed under that name, or nothing is."""
 
     live: Log
+    stop: threading.Event
 
     def create_kernel_manager(self) -> Any:
         manager = super().create_kernel_manager()
@@ -242,21 +244,20 @@ class OwnKernelClient(PapermillNotebookClient):
 
     def papermill_execute_cells(self) -> None:
         """Run the cells. The kernel gets a Ctrl-C first, so that a training in it saves its state; then this ends."""
-        kernel = self.km.provisioner.pid
         cells = [cell["source"] for cell in code_cells(self.nb)]
-        with deferred_interrupt(then=lambda: os.kill(kernel, signal.SIGINT)) as came:
 
-            def start(cell: Any, **_: Any) -> None:
-                if came():
-                    raise KeyboardInterrupt
-                if cell["source"] in cells:
-                    number = 1 + cells.index(cell["source"])
-                    self.live.line(f"cell {number} of {len(cells)}: {first_line(cell['source'])}")
-
-            self.on_cell_start = start
-            super().papermill_execute_cells()
-            if came():
+        def start(cell: Any, **_: Any) -> None:
+            if self.stop.is_set():
                 raise KeyboardInterrupt
+            if cell["source"] in cells:
+                number = 1 + cells.index(cell["source"])
+                self.live.line(f"cell {number} of {len(cells)}: {first_line(cell['source'])}")
+
+        self.on_cell_start = start
+        with deferred_interrupt(then=self.stop.set), interrupting(self.km.provisioner.pid, self.stop):
+            super().papermill_execute_cells()
+        if self.stop.is_set():
+            raise KeyboardInterrupt
 
     def process_message(self, message: dict[str, Any], *where: Any) -> Any:
         self.live.message(message["msg_type"], message["content"])
@@ -266,20 +267,25 @@ class OwnKernelClient(PapermillNotebookClient):
 papermill_engines.register(OwnKernel.NAME, OwnKernel)
 
 
-def interrupt_kernels() -> int:
-    """Send a Ctrl-C to each kernel that this process has started, so that trainings in them save; gives their number.
+@contextlib.contextmanager
+def interrupting(process: int, stop: threading.Event) -> Iterator[None]:
+    """Send a process a Ctrl-C once the event is set."""
+    over = threading.Event()
 
-    For processes in which notebooks run in other threads than the main one, which a Ctrl-C of the person cannot reach.
-    """
-    count = 0
-    for child in psutil.Process().children(recursive=True):
-        try:
-            if any("ipykernel_launcher" in part for part in child.cmdline()):
-                child.send_signal(signal.SIGINT)
-                count += 1
-        except psutil.Error:  # it has ended in the meantime
-            continue
-    return count
+    def watch() -> None:
+        while not over.is_set():
+            if stop.wait(timeout=0.2) and not over.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def kernel_environment(changes: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
+from singan_core.trace import note_read
 
 # What is read and written. An explicit list keeps Pillow from starting other programs (Ghostscript for .eps).
 SUFFIXES = {
@@ -219,6 +220,7 @@ def _read(path: str | Path) -> np.ndarray:
         raise SinGANError(f"{path} is a folder; give the path of a picture in it.")
     try:
         with Image.open(path, formats=FORMATS) as picture:
+            note_read(path)
             # Only the header has been read so far.
             if math.prod(picture.size) > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")

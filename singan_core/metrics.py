@@ -119,6 +119,39 @@ def sliced_wasserstein_levels(
     return tuple(reversed(distances))
 
 
+@torch.no_grad()
+def nearest_patch_distance(
+    a: Tensor, b: Tensor, *, patch_size: int = 7, candidates: int | None = None, seed: int = 0
+) -> float:
+    """Distance of a patch of `a` (1, 3, H, W) to the nearest one of `b` (1, 3, h, w), RMSE in 0..255 units.
+
+    The mean over all overlapping patches of `a`; 0 where each of them occurs in `b`. candidates: choose only so many
+    patches of `b`, at random by the seed; with fewer to choose from, the nearest one is farther away.
+
+    Raises SinGANError for batches, for images without a patch, and for less than one candidate.
+    """
+    check_image(a, "a")
+    check_image(b, "b")
+    _check_devices(a, b)
+    if len(a) != 1 or len(b) != 1:
+        raise SinGANError(f"Patches of one image are looked up in one other, got {len(a)} and {len(b)}.")
+    if min(*a.shape[-2:], *b.shape[-2:]) < patch_size:
+        raise SinGANError(f"Images of {_size(a)} and {_size(b)} px hold no patch of {patch_size}x{patch_size} px.")
+    patches, others = (F.unfold(image, patch_size)[0].T for image in (a, b))
+    if candidates is not None:
+        if candidates < 1:
+            raise SinGANError(f"candidates is a number of patches from 1 on, got {candidates}.")
+        order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))
+        others = others[order[:candidates].to(others.device)]
+    rows = max(1, CHUNK // len(others))  # few distances at a time, for the memory
+    nearest = torch.cat([torch.cdist(some, others).amin(dim=1) for some in patches.split(rows)])
+    return 127.5 * (nearest / patches.shape[1] ** 0.5).mean().item()
+
+
+CHUNK = 2**24
+"""Distances between patches that are held at once: 64 MiB in float32."""
+
+
 def rmse(a: Tensor, b: Tensor) -> float:
     """Root mean square error in 0..255 units, as in the paper's tables, of images (N, 3, H, W) that are not rounded.
 

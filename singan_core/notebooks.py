@@ -47,8 +47,9 @@ class Outcome:
     name: its file name without suffix. error: cell and exception in one line, None when every cell ran. seconds: run
     time with the start of the kernel. finished: local date and time. profile, seed, image: its parameters, None where
     it has no such. device, torch, commit: where, and with which versions. pyramids: the runs that it asked for, by key:
-    whether the pyramid was shipped, and whether it needed the discriminators. fingerprint: of all that the run depended
-    on, see `reproduce`.
+    whether the pyramid was shipped, and whether it needed the discriminators. files: pictures that it read and figures
+    and results that it wrote, relative to the executed copy's folder, each with a digest of its content. fingerprint:
+    of all else that the run depended on, see `planning`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Outcome:
     torch: str
     commit: str | None
     pyramids: dict[str, dict[str, bool]]
+    files: dict[str, str]
     fingerprint: str
 
 

@@ -35,6 +35,7 @@ from singan_core.model import HISTORY_COLUMNS, SinGAN
 from singan_core.networks import receptive_field
 from singan_core.progress import Progress
 from singan_core.pyramid import Pyramid
+from singan_core.trace import note_written
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Blue, vermilion, green, purple, orange, light blue, black: Okabe and Ito's without yellow, too pale for lines."""
@@ -113,6 +114,7 @@ def save_figure(figure: matplotlib.figure.Figure, name: str, profile: str) -> Pa
     path = figures_folder(profile) / f"{name}.png"
     with replacing(path) as unfinished:
         unfinished.write_bytes(as_png(figure))
+    note_written(path)
     return path
 
 

@@ -41,10 +41,11 @@ Entry = dict[str, Any]
 def ship(notebooks: Iterable[str] | None = None, *, progress: bool = True) -> list[Entry]:
     """Ship what the notebooks need at profile laptop; gives the manifest's entries of what was added.
 
-    notebooks: see `reproduce.find_notebooks`; with all of them (the default), what none of them needs is removed. The
+    notebooks: see `planning.find_notebooks`; with all of them (the default), what none of them needs is removed. The
     notebooks that are not up to date are run, which trains what is missing. Raises SinGANError when a notebook fails or
     a pyramid does not fit into MAX_BYTES.
     """
+    commit = current_commit()  # before files are added, which would make the checkout dirty
     outcomes = reproduce(notebooks, PUBLISHED_PROFILE, progress=progress)
     if failed := [outcome for outcome in outcomes if outcome.error]:
         raise SinGANError(f"{failed[0].name} failed with {failed[0].error}: correct it, then start this again.")
@@ -53,7 +54,7 @@ def ship(notebooks: Iterable[str] | None = None, *, progress: bool = True) -> li
     added, needed = [], needs(outcomes)
     for key, need in needed.items():
         if shipped_pyramid(key, need["discriminators"]) is None:
-            entry = ship_run(store_folder() / key, folder, discriminators=need["discriminators"])
+            entry = ship_run(store_folder() / key, folder, discriminators=need["discriminators"], commit=commit)
             entries[key] = entry | {"notebooks": need["notebooks"]}
             added.append(entries[key])
         else:
@@ -79,8 +80,10 @@ def needs(outcomes: Iterable[Outcome]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def ship_run(run: Path, folder: Path, *, discriminators: bool) -> Entry:
+def ship_run(run: Path, folder: Path, *, discriminators: bool, commit: str | None) -> Entry:
     """Write the pyramid of a finished run to folder/<key>.safetensors, lightened; gives its entry of the manifest.
+
+    commit: the version of the code to name, see `claims.current_commit`.
 
     Raises SinGANError when there is no such run, or its file would be larger than MAX_BYTES.
     """
@@ -103,7 +106,7 @@ def ship_run(run: Path, folder: Path, *, discriminators: bool) -> Entry:
         "targets": trained.get("targets", []),  # what was trained before there were targets has none
         "profile": PUBLISHED_PROFILE,
         "settings": model.config.changes(),
-        "commit": current_commit(),
+        "commit": commit,
         "device": trained["device"],
         "torch": trained["torch"],
         "seconds": round(model.seconds, 1),

@@ -123,25 +123,30 @@ PASS_OVERHEAD = 5e5
 
 @contextlib.contextmanager
 def deferred_interrupt(then: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
-    """Hold back the first Ctrl-C; gives a function that tells if it came, to act on it at a moment that suits.
+    """Hold back the first Ctrl-C or SIGTERM; gives a function that tells if it came, to act on it when it suits.
 
-    then: called when it comes. A second Ctrl-C interrupts at once. Outside the main thread, where signals cannot be
-    handled, nothing is held back.
+    SIGTERM is what clusters send to a process that is to end soon. then: called when it comes. A second signal does
+    what it always does. Outside the main thread, where signals cannot be handled, nothing is held back.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def handler(number: int, frame: object) -> None:
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hold_back(number: int, frame: object) -> None:
         came.append(number)
-        signal.signal(signal.SIGINT, before)
+        restore()
         if then is not None:
             then()
 
-    signal.signal(signal.SIGINT, handler)
+    for number in before:
+        signal.signal(number, hold_back)
     try:
         yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

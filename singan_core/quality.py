@@ -1,11 +1,18 @@
 """How good a trained pyramid is: one set of measures for notebooks, benchmarks and the pyramids that are shipped."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import Tensor
 
 from singan_core.features import RandomFilterBank
-from singan_core.metrics import diversity, psnr, single_image_frechet, sliced_wasserstein
+from singan_core.metrics import (
+    diversity,
+    psnr,
+    single_image_frechet,
+    sliced_wasserstein,
+    sliced_wasserstein_levels,
+)
 from singan_core.model import SinGAN
 
 
@@ -38,3 +45,18 @@ def measure(model: SinGAN, real: Tensor, *, samples: int = 20, seed: int = 1) ->
         diversity(drawn, real),
         psnr(model.reconstruct(), real),
     )
+
+
+def patch_distances(batches: Iterable[Tensor], real: Tensor) -> dict[str, list[float]]:
+    """Distances of batches (n, 3, H, W) to a photograph (1, 3, h, w), one value for each batch, by name.
+
+    `patch distance`: the sliced Wasserstein distance. `structure distance`: its coarsest level alone, of pictures that
+    are reduced to a quarter where they are large enough. `texture distance`: its finest level alone. Raises SinGANError
+    as `metrics.sliced_wasserstein_levels` does.
+    """
+    levels = [sliced_wasserstein_levels(batch, real) for batch in batches]
+    return {
+        "patch distance": [sum(each) / len(each) for each in levels],
+        "structure distance": [each[0] for each in levels],
+        "texture distance": [each[-1] for each in levels],
+    }

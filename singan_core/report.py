@@ -19,7 +19,6 @@ from PIL import Image
 from singan_core.claims import OUTCOMES, Summary, figure_text, load_claims, read_results
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
-from singan_core.metrics import Interval
 from singan_core.notebooks import (
     Outcome,
     code_cells,
@@ -157,6 +156,16 @@ class Report:
         return [summary for group in self.claims.values() for summary in group]
 
     @property
+    def judged(self) -> dict[str, list[Summary]]:
+        """The claims of each report that have a verdict."""
+        return {name: [each for each in group if each.judged] for name, group in self.claims.items()}
+
+    @property
+    def unjudged(self) -> dict[str, list[Summary]]:
+        """The claims of each report that cannot be tested or are not measured yet."""
+        return {name: [each for each in group if not each.judged] for name, group in self.claims.items()}
+
+    @property
     def commits(self) -> list[str]:
         """The versions of the code that the runs and the measurements come from."""
         measured = [run.commit for summary in self.summaries for run in summary.runs]
@@ -200,7 +209,7 @@ def _gather(folder: Path, profile: str) -> Report:
 def _runs(folder: Path, label: str, left_out: dict[str, str]) -> list[Run]:
     """The executed copies of the notebooks' own runs, or of the variant with this label."""
     runs = []
-    for path in sorted((folder / label / "notebooks").glob("*.ipynb")):
+    for path in sorted((folder / label / "notebooks").glob("[!.]*.ipynb")):  # hidden ones are being written
         try:
             outcome, notebook = read_outcome(path), None if label else read_notebook(path)
         except SinGANError as error:
@@ -272,11 +281,19 @@ def _anchor(name: str, kind: str) -> str:
     return f"{kind}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
 
 
-def _interval_text(value: Interval) -> str:
-    """`0.5 [0.4, 0.6]`; without brackets for one value alone and for equal values."""
-    if value.n == 1 or value.low == value.high:
-        return figure_text(value.mean)
-    return f"{figure_text(value.mean)} [{figure_text(value.low)}, {figure_text(value.high)}]"
+def _measured_texts(summary: Summary) -> dict[str, str]:
+    """Each quantity's mean with its interval, `0.5 [0.4, 0.6]`; with two values both of them, `0.5 (0.6, 0.4)`.
+
+    One value, and equal values, stand alone.
+    """
+    units, texts = summary.units, {}
+    for name, value in summary.measured.items():
+        texts[name] = figure_text(value.mean)
+        if value.n == 2 and value.low < value.high:  # Student's interval would be 13 times as wide as they are apart
+            texts[name] += f" ({', '.join(figure_text(unit[name]) for unit in units)})"
+        elif value.low < value.high and value.n > 2:
+            texts[name] += f" [{figure_text(value.low)}, {figure_text(value.high)}]"
+    return texts
 
 
 def _words(quantity: str) -> str:
@@ -293,6 +310,12 @@ def _counts(summaries: Iterable[Summary]) -> dict[str, int]:
     """How many claims have each outcome, in the order of OUTCOMES."""
     found = Counter(summary.outcome for summary in summaries)
     return {outcome: found[outcome] for outcome in OUTCOMES}
+
+
+def _without_verdict(summaries: list[Summary]) -> str:
+    """`3 claims without a verdict: 1 not testable here, 2 not measured yet`."""
+    counts = [f"{number} {outcome}" for outcome, number in _counts(summaries).items() if number]
+    return f"{len(summaries)} claim{'s' * (len(summaries) != 1)} without a verdict: {', '.join(counts)}"
 
 
 def _extent(summary: Summary) -> str:
@@ -357,6 +380,7 @@ def _totals(report: Report) -> list[str]:
 def _warnings(report: Report) -> list[str]:
     """What limits the worth of the numbers on the pages."""
     disagreeing = sum(summary.disagreeing for summary in report.summaries)
+    open_ = sum(summary.beyond_scatter is False for summary in report.summaries)
     failed = sum(run.outcome.error is not None for run in report.runs)
     found = {
         "The profile smoke only tests the code: its pictures and numbers are no evidence.": report.profile == "smoke",
@@ -364,6 +388,7 @@ def _warnings(report: Report) -> list[str]:
         "A commit with -dirty had changes that are in no commit.": any("-dirty" in name for name in report.commits),
         f"{failed} of the runs failed: their errors stand in the sections of the notebooks.": failed > 0,
         f"In {disagreeing} of the claims single runs have another verdict than all together.": disagreeing > 0,
+        f"Further runs may change {open_} of the verdicts: those within the scatter.": open_ > 0,
         f"The claims cannot be read: {report.problem}": bool(report.problem),
     }
     return [warning for warning, holds in found.items() if holds]
@@ -371,9 +396,14 @@ def _warnings(report: Report) -> list[str]:
 
 _EXPLANATION = (
     "A verdict is computed: a rule that was written down with the claim is applied to the measured quantities. With "
-    "several runs it is applied to their means, and beside it stands how many single runs have the same verdict. "
-    "Brackets hold 95 % intervals of the mean: over the seeds of a picture, or over the pictures where there are "
-    "several. A single run has none."
+    "several runs it is applied to their means, and beside it stands how many single runs have the same verdict.",
+    "The values of several runs scatter: over the seeds of a picture, or, where there are several pictures, over the "
+    "pictures' means. Square brackets hold the 95 % interval of the mean. Two values are too few for an interval: "
+    "round brackets hold both of them, in the order of the runs. A single value stands alone.",
+    "From three values on it is said whether the scatter could have made the verdict. Each comparison of the rule has "
+    "a margin in each run or picture: the difference of its two sides. Where the 95 % intervals of the mean margins "
+    "leave no other verdict, it is beyond the scatter. Otherwise it is within the scatter, and further runs may change "
+    "it.",
 )
 
 
@@ -389,12 +419,17 @@ def _markdown(report: Report) -> list[str]:
     ]
     for warning in _warnings(report):
         lines += ["", f"**{_md(warning)}**"]
-    lines += ["", "## Verdicts", "", _md(_EXPLANATION), ""]
+    lines += ["", "## Verdicts", ""]
+    for paragraph in _EXPLANATION:
+        lines += [_md(paragraph), ""]
     counts = [[_md(name), *map(str, _counts(group).values())] for name, group in report.claims.items()]
     lines += _md_table(["report", *OUTCOMES], [*counts, ["all", *map(str, _counts(report.summaries).values())]])
-    for name, group in report.claims.items():
+    for name in report.claims:
         lines += [f"### {_md(name)}", ""]
-        lines += _md_table(["claim", "published", "measured", "verdict"], map(_md_claim, group))
+        if judged := report.judged[name]:
+            lines += _md_table(["claim", "published", "measured", "verdict"], map(_md_claim, judged))
+        if unjudged := report.unjudged[name]:
+            lines += [f"{_without_verdict(unjudged)}:", "", *map(_md_unjudged, unjudged), ""]
     lines += ["## Notebooks", ""]
     for section in report.sections:
         lines += _md_section(section)
@@ -405,14 +440,19 @@ def _markdown(report: Report) -> list[str]:
 
 def _md_claim(summary: Summary) -> list[str]:
     claim = summary.claim
-    measured = [f"{_words(name)} {_interval_text(value)}" for name, value in summary.measured.items()]
-    verdict = f"**{summary.outcome}**" + (f" {summary.agreement}" if summary.agreement else "")
     return [
         _md(f"{_shortened(claim.claim)} ({claim.notebook[:2]})"),
         "<br>".join(_md(f"{name}: {figure_text(value)}") for name, value in claim.published.items()),
-        "<br>".join(map(_md, measured)),
-        verdict + (f": {_md(claim.not_testable)}" if claim.not_testable else ""),
+        "<br>".join(_md(f"{_words(name)} {text}") for name, text in _measured_texts(summary).items()),
+        f"**{summary.outcome}** {summary.agreement}",
     ]
+
+
+def _md_unjudged(summary: Summary) -> str:
+    claim, why = summary.claim, f"**{summary.outcome}**"
+    if claim.not_testable:
+        why += f": {_md(claim.not_testable)}"
+    return f"- {_md(f'{_shortened(claim.claim)} ({claim.notebook[:2]})')} {why}"
 
 
 def _md_section(section: Section) -> list[str]:
@@ -474,7 +514,7 @@ def _page() -> Template:
         "differing": _differing,
         "extent": _extent,
         "figure": figure_text,
-        "interval": _interval_text,
+        "measured": _measured_texts,
         "minutes": minutes,
         "passed": _passed,
         "shortened": _shortened,
@@ -482,6 +522,7 @@ def _page() -> Template:
         "status": _status,
         "totals": _totals,
         "warnings": _warnings,
+        "without_verdict": _without_verdict,
         "words": _words,
     }
     return environment.get_template("report.html")

@@ -1,49 +1,36 @@
 """The batch: notebooks x seeds x pictures as tasks on Dask, and a page over what they leave behind.
 
-`plan` makes the list of runs, `reproduce` has those that are due executed (see `execution`) by a cluster and the page
-written (see `report`). The trained pyramids are the run store's business; figures and measured results are written by
-the notebooks.
+`planning` makes the list of runs, `reproduce` has those that are due executed (see `execution`) by a cluster and the
+page written (see `report`). The trained pyramids are the run store's business; figures and measured results are written
+by the notebooks.
 """
 
 import contextlib
-import difflib
-import functools
-import hashlib
-import json
 import logging
 import os
 import queue
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
+from statistics import mean
 
 import torch
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from singan_core.claims import load_claims
 from singan_core.config import resolve_profile
 from singan_core.errors import SinGANError
-from singan_core.execution import absolute_folders, interrupt_kernels, leave_failure, run_notebook
-from singan_core.images import sample_names
-from singan_core.notebooks import (
-    CHECKOUT,
-    Notebook,
-    Outcome,
-    check_declared,
-    code_cells,
-    declared_parameters,
-    first_line,
-    read_notebook,
-    read_outcome,
-)
-from singan_core.plots import profile_folder
+from singan_core.execution import absolute_folders, leave_failure, run_notebook
+from singan_core.notebooks import Outcome, first_line, read_outcome
+from singan_core.planning import Run, find_notebooks, plan, results_folder, retraining
 from singan_core.progress import deferred_interrupt
-from singan_core.report import write_report
-from singan_core.store import shipped_pyramid
+from singan_core.report import minutes, write_report
+from singan_core.store import check_store
 
 try:
     import dask
@@ -56,49 +43,8 @@ except ModuleNotFoundError as error:
 MEMORY_OF_A_RUN = 1.5 * 2**30
 """Bytes that a notebook may need, for the number of local workers: the largest of the series needs about 1 GiB."""
 
-GUESSED_SECONDS = 60.0
-"""Expected time of a run that has never been finished."""
-
 CELLS = "singan-cells"
 """Dask's topic for the cells that are done: (label of the run, number of cells)."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One notebook with one set of parameters: a task of the batch.
-
-    variant: empty for the notebook's own seed and picture, else their label, as `peaks-seed1`. folder: where figures
-    go. fingerprint: of all that the results depend on. cells: how many there are to execute. seconds: expected time.
-    """
-
-    path: Path
-    parameters: dict[str, Any]
-    variant: str
-    folder: Path
-    fingerprint: str
-    cells: int
-    seconds: float
-
-    @property
-    def label(self) -> str:
-        return f"{self.path.stem} {self.variant}".strip()
-
-    @property
-    def executed(self) -> Path:
-        """The executed copy."""
-        return self.folder / "notebooks" / self.path.name
-
-    def up_to_date(self) -> bool:
-        """Whether the executed copy is what running it again would give: no error, and nothing has changed since."""
-        try:
-            outcome = read_outcome(self.executed)
-        except SinGANError:
-            return False
-        same = all(
-            (shipped_pyramid(key, note["discriminators"]) is not None) == note["shipped"]
-            for key, note in outcome.pyramids.items()
-        )
-        return outcome.error is None and outcome.fingerprint == self.fingerprint and same
 
 
 def reproduce(
@@ -117,145 +63,32 @@ def reproduce(
     notebooks: see `find_notebooks`. profile: see `resolve_profile`. seeds, images: run every notebook that declares a
     `seed` or an `image_name` with each of them; by default with its own. scheduler: address of a Dask scheduler, whose
     workers share a file system with this process; default is a cluster of this machine, one worker per GPU or, without
-    one, a worker per core. retrain: train the pyramids again, each one once. output: where the results go, see
-    `results_folder`. progress: show a bar and, first, where Dask's dashboard is.
+    one, a worker per core. retrain: train the pyramids again, each one once; an interrupted retraining goes on. output:
+    where the results go, see `results_folder`. progress: show a bar and, first, where Dask's dashboard is.
 
-    What is up to date is not run again. A Ctrl-C lets trainings save their state; starting again goes on from there.
-    Gives the outcome of each run, in the order of notebooks. Raises SinGANError before anything starts when a notebook
-    or a picture is missing, unreadable, or no notebook declares a parameter that is asked for.
+    What is up to date is not run again, see `Run.up_to_date`. A Ctrl-C, or the SIGTERM that clusters send, lets
+    trainings save their state; starting again goes on from there. Gives the outcome of each run, in the order of
+    notebooks. Raises SinGANError before anything starts when a notebook or a picture is missing, unreadable, no
+    notebook declares a parameter that is asked for, or the run store cannot be written; and when the scheduler is lost.
     """
     profile = resolve_profile(profile)
     folder = results_folder(profile, output)
     runs = plan(find_notebooks(notebooks), profile, folder, seeds=seeds, images=images, retrain=retrain)
-    due = runs if retrain else [run for run in runs if not run.up_to_date()]
+    check_store()
     environment = {name: value for name, value in absolute_folders(os.environ).items() if name in HANDED_ON}
     environment |= {"SINGAN_PROFILE": profile, "SINGAN_FIGURES": str(folder.parent)}
-    if retrain:
-        environment["SINGAN_RETRAIN_BEFORE"] = str(time.time())
-    try:
-        if due:
-            with cluster(scheduler, len(due)) as client:
-                execute(client, due, environment, progress)
-    finally:
-        write_report(folder, profile)
+    with contextlib.ExitStack() as stack:
+        stack.callback(write_report, folder, profile)
+        since = stack.enter_context(retraining(folder)) if retrain else None
+        if since is not None:
+            environment["SINGAN_RETRAIN_BEFORE"] = str(since)
+        if due := [run for run in runs if not run.up_to_date(since)]:
+            execute(stack.enter_context(cluster(scheduler, len(due))), due, environment, since, progress)
     return [read_outcome(run.executed) for run in runs]
 
 
 HANDED_ON = ("SINGAN_RUNS", "SINGAN_DATA")
 """Variables of this process that count for notebooks on another machine, too."""
-
-
-# -- what to run
-
-
-def plan(
-    paths: Sequence[Path],
-    profile: str,
-    folder: Path,
-    *,
-    seeds: Sequence[int] = (),
-    images: Sequence[str] = (),
-    retrain: bool = False,
-) -> list[Run]:
-    """The runs of notebooks x seeds x pictures, those with the notebooks' own seed and picture first.
-
-    A notebook takes of the parameters what it declares: one that trains nothing has no `retrain`. Raises SinGANError
-    for pictures that are not bundled, a misspelt parameter, and one that no notebook declares.
-    """
-    for name in images:
-        if name not in sample_names():
-            close = difflib.get_close_matches(name, sample_names(), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sample_names())}."
-            raise SinGANError(f"There is no bundled picture {name!r}: {hint}")
-    for seed in seeds:
-        if seed < 0:
-            raise SinGANError(f"A seed is a whole number from 0 on, got {seed}.")
-    for path in paths:
-        if any(path.stem == other.stem and path != other for other in paths):
-            raise SinGANError(f"Two notebooks are called {path.stem}: run them with different output folders.")
-    wanted = {name for name, asked in (("retrain", retrain), ("seed", seeds), ("image_name", images)) if asked}
-    sources = [read_notebook(path) for path in paths]
-    declared = [declared_parameters(source) for source in sources]
-    for path, source, names in zip(paths, sources, declared, strict=True):
-        nowhere = {name for name in wanted if not any(name in others for others in declared)}
-        misspelt = {name for name in wanted if name not in names and difflib.get_close_matches(name, names)}
-        check_declared(path, source, sorted({"profile"} | nowhere | misspelt))
-    runs = []
-    for path, source, names in zip(paths, sources, declared, strict=True):
-        for image in dict.fromkeys(images) if images and "image_name" in names else [None]:
-            for seed in dict.fromkeys(seeds) if seeds and "seed" in names else [None]:
-                asked = {"image_name": image, "seed": seed}
-                asked = {name: value for name, value in asked.items() if value is not None and value != names[name]}
-                label = "-".join(f"seed{value}" if name == "seed" else value for name, value in asked.items())
-                parameters = {"profile": profile} | asked
-                place = folder / label
-                runs.append(
-                    Run(
-                        path,
-                        parameters | ({"retrain": True} if retrain and "retrain" in names else {}),
-                        label,
-                        place,
-                        fingerprint(path.stem, source, parameters),
-                        1 + len(code_cells(source)),  # and the one with the parameters
-                        expected_seconds(place / "notebooks" / path.name),
-                    )
-                )
-    return sorted(runs, key=lambda run: bool(run.variant))
-
-
-def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
-    """Notebooks by path, number or beginning of the name, in the given order; all of the series by default.
-
-    Raises SinGANError that lists what there is.
-    """
-    series = sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    found = list(series) if names is None else []
-    for name in names or []:
-        if Path(name).suffix == ".ipynb":
-            matches = [Path(name).resolve()] if Path(name).is_file() else []
-        else:
-            beginning = str(name).zfill(2) if str(name).isdigit() else str(name)
-            matches = [path for path in series if path.stem.startswith(beginning)]
-        if not matches:
-            known = ", ".join(path.stem for path in series) or "none"
-            raise SinGANError(f"There is no notebook {str(name)!r}; give a path or one of: {known}.")
-        found += [path for path in matches if path not in found]
-    if not found:
-        raise SinGANError(f"There are no notebooks in {CHECKOUT / 'notebooks'}: run this from a checkout.")
-    return found
-
-
-def results_folder(profile: str, output: str | Path | None = None) -> Path:
-    """Where results of a profile go: <output>/<profile>, by default beside the figures (`plots.profile_folder`)."""
-    return (Path(output) / profile if output else profile_folder(profile)).resolve()
-
-
-def expected_seconds(executed: Path) -> float:
-    """The time of the run that left this copy; a guess where there is none."""
-    try:
-        return max(read_outcome(executed).seconds, 1.0)
-    except SinGANError:
-        return GUESSED_SECONDS
-
-
-def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> str:
-    """A hash of what a run's results depend on: cells, parameters, claims, the package's code, PyTorch, kind of device.
-
-    Not of `retrain`: what was trained again is what training gives.
-    """
-    cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
-    claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
-    text = json.dumps([cells, parameters, claims, str(torch.__version__), torch.cuda.is_available()], sort_keys=True)
-    return hashlib.sha256(text.encode() + code_fingerprint()).hexdigest()[:16]
-
-
-@functools.cache
-def code_fingerprint() -> bytes:
-    """A hash of the package's code."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.digest()
 
 
 # -- where to run
@@ -315,50 +148,80 @@ def local_workers(tasks: int) -> list[dict[str, str]]:
 # -- running
 
 
-def execute(client: Client, runs: Sequence[Run], environment: dict[str, str], progress: bool) -> None:
+def execute(
+    client: Client, runs: Sequence[Run], environment: Mapping[str, str], since: float | None, progress: bool
+) -> None:
     """Have all runs done by the workers; a run that cannot be done leaves a copy that says why.
 
-    A worker that dies is replaced, and its run begins again. After a Ctrl-C the trainings save their state, then
-    KeyboardInterrupt is raised; a second one ends at once. Raises SinGANError when a worker does not see the results'
-    folder.
+    since: see `Run.up_to_date`. A worker that dies is replaced, and its run begins again. After a Ctrl-C or a SIGTERM
+    the trainings save their state, then KeyboardInterrupt is raised; a second one ends at once. Raises SinGANError when
+    a worker does not see the results' folder, and when the scheduler is lost.
     """
-    check_shared(client, runs[0].folder)
-    cells: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-    client.subscribe_topic(CELLS, lambda event: cells.put(tuple(event[1])))
-    if progress:
-        print(
-            f"{len(client.scheduler_info(n_workers=-1)['workers'])} workers; dashboard {client.dashboard_link}",
-            file=sys.stderr,
-        )
     batch = uuid.uuid4().hex  # keys of their own on a cluster that others use, too
     futures: dict[Future, Run] = {}
     pending: set[Future] = set()
-    with Bar(runs, progress) as bar, deferred_interrupt() as interrupted:
-        while (pending or len(futures) < len(runs)) and not interrupted():
-            # One run at a time for each thread. Of all at once Dask gives each worker its share before it knows how
-            # long they take, and one that has done its own stands idle while others have runs left.
-            free = max(1, sum(client.nthreads().values())) - len(pending)
-            for run in runs[len(futures) : len(futures) + max(0, free)]:
-                future = client.submit(run_task, run, environment, key=f"{run.label} {batch}", pure=False)
-                futures[future] = run
-                pending.add(future)
-            finished, pending = waited(pending, seconds=0.5)
-            while not cells.empty():
-                bar.cell(*cells.get())
-            for future in finished:
-                bar.done(futures[future])
-                if future.status == "error":
+    cells: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    try:
+        if progress:
+            announce(client)
+        client.wait_for_workers(1)
+        check_shared(client, runs[0].folder)
+        client.subscribe_topic(CELLS, lambda event: cells.put(tuple(event[1])))
+        with Bar(runs, progress) as bar, deferred_interrupt() as interrupted:
+            while (pending or len(futures) < len(runs)) and not interrupted():
+                # One run at a time for each thread. Of all at once Dask gives each worker its share before it knows how
+                # long they take, and one that has done its own stands idle while others have runs left.
+                bar.at_once = max(1, sum(client.nthreads().values()))
+                for run in runs[len(futures) : len(futures) + max(0, bar.at_once - len(pending))]:
+                    key = f"{run.label} {batch}"
+                    future = client.submit(run_task, run, environment, since, batch, key=key, pure=False)
+                    futures[future] = run
+                    pending.add(future)
+                finished, pending = waited(pending, seconds=0.5)
+                while not cells.empty():
+                    bar.cell(*cells.get())
+                for future in finished:
                     run = futures[future]
-                    leave_failure(run.path, run.parameters, run.executed, reason(future))
-        if interrupted():
-            bar.say("Interrupted: trainings save their state ...")
-            client.run(interrupt_kernels, on_error="ignore")
-            waited(pending, seconds=20, all_of_them=True)
-            raise KeyboardInterrupt
+                    if future.status not in ("finished", "error"):
+                        raise ConnectionError(f"the state of {run.label} is {future.status}")
+                    bar.done(run)
+                    if future.status == "error":
+                        leave_failure(run.path, run.parameters, run.executed, reason(future))
+                bar.show()
+            if interrupted():
+                bar.say("Interrupted: trainings save their state ...")
+                client.run(stop, batch, on_error="ignore")
+                waited(pending, seconds=20, all_of_them=True)
+                raise KeyboardInterrupt
+    except (OSError, CancelledError) as error:
+        raise SinGANError(
+            f"The Dask scheduler was lost ({first_line(str(error))}). What was finished is kept: run this again."
+        ) from error
 
 
-def run_task(run: Run, environment: dict[str, str]) -> Outcome:
-    """The task of a worker: `run_notebook`, which tells the client of each cell."""
+def announce(client: Client) -> None:
+    """Say on stderr where the runs will be done."""
+    workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    print(f"{workers} worker{'s' * (workers != 1)}; dashboard {client.dashboard_link}", file=sys.stderr)
+    if not workers:
+        address = client.scheduler.address
+        print(f"Waiting for a worker: start one with `dask worker {address}` on any machine.", file=sys.stderr)
+
+
+STOPS: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+"""Of a worker, by batch: set when its kernels are to be interrupted."""
+
+
+def stop(batch: str) -> None:
+    """Have a worker interrupt the runs of a batch."""
+    STOPS[batch].set()
+
+
+def run_task(run: Run, environment: Mapping[str, str], since: float | None, batch: str) -> None:
+    """The task of a worker: `run_notebook`, which tells the client of each cell.
+
+    What another batch runs at this moment is waited for, and taken if it is up to date then.
+    """
     worker, done = get_worker(), 0
 
     def on_cell() -> None:
@@ -366,18 +229,42 @@ def run_task(run: Run, environment: dict[str, str]) -> Outcome:
         done += 1
         worker.log_event(CELLS, [run.label, done])
 
-    environment = environment | ({"SINGAN_VARIANT": run.variant} if run.variant else {})
+    environment = dict(environment) | ({"SINGAN_VARIANT": run.variant} if run.variant else {})
     try:
-        return run_notebook(
-            run.path,
-            run.parameters,
-            run.executed,
-            environment=environment,
-            fingerprint=run.fingerprint,
-            on_cell=on_cell,
-        )
+        with only_one(run, STOPS[batch]):
+            if run.up_to_date(since):
+                return
+            worker.log_event(CELLS, [run.label, 0])
+            run_notebook(
+                run.path,
+                run.parameters,
+                run.executed,
+                environment=environment,
+                fingerprint=run.fingerprint,
+                on_cell=on_cell,
+                stop=STOPS[batch],
+            )
     except KeyboardInterrupt as error:  # on its way through the worker it would end it
         raise SinGANError(f"{run.label} was interrupted.") from error
+
+
+@contextlib.contextmanager
+def only_one(run: Run, stopped: threading.Event) -> Iterator[None]:
+    """Hold the lock of a run, cleared of what killed processes left. KeyboardInterrupt if stopped while waiting."""
+    folder = run.executed.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f".{run.path.stem}.lock")
+    while not lock.is_locked:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0.5)
+    try:
+        for leftover in folder.glob(f".{run.path.stem}-*.*"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 def waited(futures: set[Future], seconds: float, all_of_them: bool = False) -> tuple[set[Future], set[Future]]:
@@ -413,46 +300,74 @@ def check_shared(client: Client, folder: Path) -> None:
 
 
 class Bar:
-    """The progress bar of a batch: which runs are at work, and the time left by what each took the last time."""
+    """The progress bar of a batch: which runs are at work, and the time left as far as it is known."""
 
     def __init__(self, runs: Sequence[Run], show: bool):
         self.runs = {run.label: run for run in runs}
         self.cells = dict.fromkeys(self.runs, 0)
-        self.finished: set[str] = set()
+        self.started: dict[str, float] = {}
+        self.took: dict[str, float] = {}
+        self.at_once = 1
         self.bar = tqdm(
             desc=f"0 of {len(runs)}",
-            total=sum(run.seconds for run in runs),
+            total=len(runs),
             disable=not show,
-            bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left]",
+            bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}{postfix}]",
         )
 
     def __enter__(self) -> "Bar":
-        self._show()
+        self.show()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.bar.close()
 
     def cell(self, label: str, done: int) -> None:
-        """So many cells of a run are done; fewer than before when it began again."""
-        if label in self.runs and label not in self.finished:
+        """So many cells of a run are done; none when it begins, or begins again."""
+        if label in self.runs and label not in self.took:
             self.cells[label] = done
-            self._show()
+            if not done:
+                self.started[label] = time.monotonic()
 
     def done(self, run: Run) -> None:
         """A run has ended."""
-        self.finished.add(run.label)
+        now = time.monotonic()
+        self.took[run.label] = now - self.started.get(run.label, now)
         self.cells[run.label] = run.cells
-        self._show()
 
     def say(self, text: str) -> None:
+        self.bar.set_postfix_str("", refresh=False)
         self.bar.set_description_str(text)
 
-    def _show(self) -> None:
-        working = [label for label, done in self.cells.items() if done and label not in self.finished]
+    def show(self) -> None:
+        working = [label for label in self.started if label not in self.took]
+        left = self.seconds_left(time.monotonic())
         self.bar.set_description_str(
-            f"{len(self.finished)} of {len(self.runs)} {', '.join(working)}".strip(), refresh=False
+            f"{len(self.took)} of {len(self.runs)} {', '.join(working)}".strip(), refresh=False
         )
-        reached = sum(run.seconds * min(self.cells[label] / run.cells, 1.0) for label, run in self.runs.items())
-        self.bar.update(reached - self.bar.n)
+        self.bar.set_postfix_str(f"about {minutes(left)} left" if left else "", refresh=False)
+        self.bar.update(sum(min(self.cells[label] / run.cells, 1.0) for label, run in self.runs.items()) - self.bar.n)
         self.bar.refresh()
+
+    def seconds_left(self, now: float) -> float | None:
+        """Time left with `at_once` runs at once; None as long as nothing tells how long one of them takes."""
+        left = []
+        for label, run in self.runs.items():
+            if label not in self.took:
+                expected = self._expected(run)
+                if expected is None:
+                    return None
+                left.append(max(expected - (now - self.started.get(label, now)), 0.0))
+        return max(sum(left) / self.at_once, max(left, default=0.0))
+
+    def _expected(self, run: Run) -> float | None:
+        """Seconds that a run took the last time, else the like of it in this batch: with own seed and picture or not.
+
+        The pyramids of a notebook's own seed and picture may be shipped, those of a variant never are.
+        """
+        if run.seconds is not None:
+            return run.seconds
+        alike = [other for other in self.took if bool(self.runs[other].variant) == bool(run.variant)]
+        same = [other for other in alike if self.runs[other].path == run.path]
+        times = [self.took[other] for other in same or alike]
+        return mean(times) if times else None

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from singan_core.images import check_image, data_folder, save_image
 from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN, device_name, holds_discriminators
 from singan_core.progress import Callback
 from singan_core.targets import Targets, targets_key
+from singan_core.trace import note_pyramid
 from singan_core.training import train, training_images
 
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
@@ -51,16 +53,15 @@ def load_or_train(
     retraining goes on, too. store: folder of the runs, default see `store_folder`. callback, progress, device: see
     `train`.
 
-    A batch of notebooks sets two variables: SINGAN_TRACE, a file that gets a line of JSON with the run's key, whether
-    the pyramid is shipped, and whether discriminators were needed; and SINGAN_RETRAIN_BEFORE, a time in seconds since
-    1970: what was trained later is not trained again, so that a pyramid that several notebooks retrain is trained once.
+    A batch of notebooks sets SINGAN_RETRAIN_BEFORE, a time in seconds since 1970: what was trained later is not trained
+    again, so that a pyramid that several notebooks retrain is trained once.
 
     Raises SinGANError for unfit input, a damaged run, or a place that cannot be written.
     """
     training_images(image, config, torch.device("cpu"), targets)  # what cannot be trained leaves nothing behind
     folder = run_folder(image, config, store, targets)
     shipped = None if retrain else shipped_pyramid(folder.name, discriminators)
-    _note(folder.name, shipped, discriminators)
+    note_pyramid(folder.name, shipped=shipped is not None, discriminators=discriminators)
     if shipped is not None:
         return SinGAN.load(shipped, device)
     if _trained(folder, retrain):
@@ -113,6 +114,17 @@ def store_folder() -> Path:
     return checkout / "runs" if in_checkout else Path.home() / ".cache" / "singan_core" / "runs"
 
 
+def check_store() -> None:
+    """Raises SinGANError when nothing can be written to the run store."""
+    folder = store_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
 def run_folder(
     image: Tensor, config: TrainConfig, store: str | Path | None = None, targets: Targets | None = None
 ) -> Path:
@@ -150,13 +162,6 @@ def _trained(folder: Path, retrain: bool) -> bool:
     except OSError:
         return False
     return not retrain or time > float(os.environ.get("SINGAN_RETRAIN_BEFORE", "inf"))
-
-
-def _note(key: str, shipped: Path | None, discriminators: bool) -> None:
-    if trace := os.environ.get("SINGAN_TRACE"):
-        note = {"key": key, "shipped": shipped is not None, "discriminators": discriminators}
-        with open(trace, "a", encoding="utf-8") as file:
-            file.write(json.dumps(note) + "\n")
 
 
 def _clear_up(folder: Path, retrain: bool) -> None:
@@ -198,11 +203,15 @@ def _only_one(folder: Path, progress: bool) -> Iterator[None]:
                 print(f"Another process is training {folder.name}; waiting for it to finish ...", flush=True)
             lock.acquire()
     except OSError as error:
-        raise SinGANError(
-            f"Cannot write to the run store {folder.parent} ({error.strerror or error}). "
-            "Set SINGAN_RUNS to a folder you can write to."
-        ) from error
+        raise _unwritable(folder.parent, error) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _unwritable(store: Path, error: OSError) -> SinGANError:
+    return SinGANError(
+        f"Cannot write to the run store {store} ({error.strerror or error}). "
+        "Set SINGAN_RUNS to a folder you can write to."
+    )

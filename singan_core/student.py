@@ -29,7 +29,7 @@ from singan_core.notebooks import (
     read_notebook,
     title_and_question,
 )
-from singan_core.reproduce import find_notebooks
+from singan_core.planning import find_notebooks
 
 try:
     from nbconvert.preprocessors import ClearOutputPreprocessor
@@ -87,7 +87,7 @@ def make_student_edition(
 ) -> Path:
     """Write the student edition, prove it (see `leaks` and `failures`), and give its folder.
 
-    notebooks: see `reproduce.find_notebooks`. output: the folder, default build/student in the checkout; an earlier
+    notebooks: see `planning.find_notebooks`. output: the folder, default build/student in the checkout; an earlier
     edition there is replaced, anything else is refused. progress: show a bar over the cells of the proof.
 
     Raises SinGANError that names every notebook and cell that is at fault; nothing is written then, and what stood in

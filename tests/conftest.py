@@ -9,12 +9,20 @@ from hypothesis import settings
 
 from singan_core import Progress, SinGAN, TrainConfig, train
 from singan_core.progress import Callback
-from tests.series import cluster, series  # noqa: F401, fixtures
+from tests.series import cluster, series, sources  # noqa: F401, fixtures
 
 # A deadline in milliseconds fails on a busy machine, not on a wrong result. Continuous integration tries the same
 # examples every time, so that a red run belongs to the change under test; elsewhere each run tries new ones.
 settings.register_profile("singan", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("singan")
+
+LONGEST = ("test_reproduce", "test_resume", "test_schedule", "test_benchmarks", "test_model", "test_training")
+"""Files that take longest, in this order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: each is one process's work, and a late one would leave the others idle."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True, scope="session")

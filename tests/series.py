@@ -113,6 +113,16 @@ class Series:
         return nbformat.read(self.executed(number), as_version=4)
 
 
+@pytest.fixture
+def sources(tmp_path) -> list[Path]:
+    """A notebook with all parameters, and one with a profile alone."""
+    every = "profile = None\nseed = 0\nretrain = False\nimage_name = 'mountains'"
+    return [
+        save(tmp_path / "course" / "03_all.ipynb", parameters_cell(every)),
+        save(tmp_path / "course" / "04_none.ipynb", parameters_cell("profile = None")),
+    ]
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[LocalCluster]:
     """One worker, to share among tests: starting one takes seconds."""

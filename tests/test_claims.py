@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from singan_core import claims as module
 from singan_core.claims import (
@@ -501,7 +502,11 @@ def summary(*runs: tuple[str | None, int, float], **changes: Any) -> Summary:
 def test_verdict_over_runs_is_that_of_the_means():
     found = summary((None, 0, 1.2), (None, 1, 1.9), (None, 2, 1.7))
     assert found.measured["late"].mean == pytest.approx(1.6)
-    assert (found.outcome, found.agreement, found.disagreeing) == ("reproduced", "in 2 of 3 runs (1 partly)", True)
+    assert (found.outcome, found.agreement, found.disagreeing) == (
+        "reproduced",
+        "in 2 of 3 runs (1 partly), within the scatter",
+        True,
+    )
 
 
 def test_mean_may_have_a_verdict_that_no_run_has():
@@ -509,7 +514,9 @@ def test_mean_may_have_a_verdict_that_no_run_has():
     assert (found.outcome, found.agreement) == ("partly", "in 0 of 2 runs (1 reproduced, 1 not reproduced)")
 
 
-@pytest.mark.parametrize(("number", "text"), [(1, "in 1 run"), (3, "in 3 of 3 runs")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "in 1 run"), (2, "in 2 of 2 runs"), (3, "in 3 of 3 runs, beyond the scatter")]
+)
 def test_runs_that_agree_are_counted(number: int, text: str):
     found = summary(*[(None, seed, 2.0) for seed in range(number)])
     assert (found.agreement, found.disagreeing) == (text, False)
@@ -563,6 +570,137 @@ def test_claim_without_test_stays_untestable_however_often_it_is_recorded(folder
     record("report-users", profile="laptop", seed=0)
     found = results("report-users", "laptop")
     assert (len(found.runs), found.outcome, found.agreement) == (1, "not testable here", "")
+
+
+# a verdict and the scatter of the runs
+
+
+def over(*runs: dict[str, float], **rule: str) -> Summary:
+    """A summary over seeds of one picture, with a rule of its own over the quantities of the runs."""
+    tested = claim(measured=dict.fromkeys(runs[0], "a quantity"), rule=rule)
+    return Summary(tested, tuple(Verdict(tested, values, "laptop", seed) for seed, values in enumerate(runs)))
+
+
+def lates(*values: float) -> Summary:
+    """A summary of three or more seeds: 1.5 and more is reproduced, more than 1 partly."""
+    return summary(*[(None, seed, late) for seed, late in enumerate(values)])
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome", "beyond"),
+    [
+        ((1.9, 2.0, 2.1), "reproduced", True),
+        ((1.2, 2.0, 2.8), "reproduced", False),  # the interval of the ratio begins at 0.01
+        ((1.2, 1.21, 1.19), "partly", True),
+        ((1.4, 1.45, 1.5), "partly", False),  # more than 1 for sure, but it might be 1.5
+        ((0.9, 1.1, 1.3), "partly", False),  # less than 1.5 for sure, but it might be 1
+        ((0.5, 0.51, 0.49), "not reproduced", True),
+        ((0.8, 1.0, 1.1), "not reproduced", False),  # not reproduced for sure, but it might be partly
+        ((-9.0, 0.0, 9.0), "not reproduced", False),
+    ],
+)
+def test_outcome_is_beyond_the_scatter_where_the_intervals_leave_no_other(
+    values: tuple[float, ...], outcome: str, beyond: bool
+):
+    found = lates(*values)
+    assert (found.outcome, found.beyond_scatter) == (outcome, beyond)
+    assert found.agreement.endswith(", beyond the scatter" if beyond else ", within the scatter")
+
+
+@settings(max_examples=40)
+@given(
+    reproduced=CONDITIONS,
+    partly=CONDITIONS,
+    values=st.fixed_dictionaries({name: st.integers(-1000, 1000).map(float) for name in NAMES}),
+    runs=st.integers(3, 6),
+)
+def test_runs_without_scatter_leave_no_doubt(reproduced: str, partly: str, values: dict[str, float], runs: int):
+    # whole numbers, whose mean is exact: that of other equal numbers may lie beside them, and beside a threshold
+    found = over(*[values] * runs, reproduced=reproduced, partly=partly)
+    assert found.beyond_scatter is True
+    assert found.outcome == found.runs[0].outcome
+
+
+@settings(max_examples=40)
+@given(margin=st.floats(1e-6, 1e6), pairs=st.integers(2, 5), strict=st.booleans())
+def test_equal_margins_of_both_signs_decide_nothing(margin: float, pairs: int, strict: bool):
+    runs = [{"a": sign * margin} for sign in (1.0, -1.0) * pairs]
+    assert over(*runs, reproduced="a > 0" if strict else "a >= 0").beyond_scatter is False
+
+
+@settings(max_examples=40)
+@given(st.lists(st.floats(-100, 100), min_size=3, max_size=8))
+def test_one_comparison_is_decided_as_by_students_t_test(values: list[float]):
+    assume(np.std(values) > 1e-3)
+    level = ttest_1samp(values, 1).pvalue
+    assume(abs(level - 0.05) > 1e-9)
+    assert over(*[{"a": value} for value in values], reproduced="a > 1").beyond_scatter is bool(level < 0.05)
+
+
+@settings(max_examples=40)
+@given(
+    values=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(-4, 4)), min_size=1, max_size=8),
+    data=st.data(),
+)
+def test_order_of_runs_does_not_matter(values: list[tuple[str, int]], data: st.DataObject):
+    runs = [(image, seed, float(late)) for seed, (image, late) in enumerate(values)]
+    found, other = summary(*runs), summary(*data.draw(st.permutations(runs)))
+    assert (found.outcome, found.agreement) == (other.outcome, other.agreement)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [("a", 0, 2.0)],
+        [("a", 0, 2.0), ("a", 1, 2.0)],
+        [("a", 0, 2.0), ("a", 1, 2.0), ("a", 2, 2.0), ("b", 0, 2.0), ("b", 1, 2.0)],
+    ],
+    ids=["one run", "two runs", "five runs of two pictures"],
+)
+def test_scatter_of_fewer_than_three_is_not_known(runs: list[tuple[str, int, float]]):
+    found = summary(*runs)
+    assert found.beyond_scatter is None
+    assert "scatter" not in found.agreement
+
+
+def test_scatter_over_pictures_is_that_of_their_means():
+    """Seeds of one picture that differ widely do not count, three pictures that agree do; and the other way round."""
+    seeds_differ = summary(*[(image, seed, late) for image in "abc" for seed, late in enumerate([0.1, 4.0])])
+    assert (seeds_differ.outcome, seeds_differ.beyond_scatter) == ("reproduced", True)
+    pictures_differ = summary(*[(image, seed, 2.0 * number) for number, image in enumerate("abc") for seed in (0, 1)])
+    assert (pictures_differ.outcome, pictures_differ.beyond_scatter) == ("reproduced", False)
+
+
+@pytest.mark.parametrize(("rule", "outcome"), [("a >= 4", "reproduced"), ("a > 4", "not reproduced")])
+def test_margin_of_zero_in_every_run_is_decided_by_the_sign_of_the_comparison(rule: str, outcome: str):
+    found = over(*[{"a": 4.0}] * 3, reproduced=rule)
+    assert (found.outcome, found.beyond_scatter) == (outcome, True)
+
+
+def test_each_comparison_of_a_chain_has_its_own_margin():
+    runs = [{"a": a} for a in (1.9, 2.0, 2.1)]
+    assert over(*runs, reproduced="1 < a < 3").beyond_scatter is True
+    assert over(*runs, reproduced="1 < a < 2.2").beyond_scatter is False
+    assert over(*runs, reproduced="3 > a > 1.8").beyond_scatter is False
+    assert over(*runs, reproduced="2.5 < a < 3").beyond_scatter is True  # one side that fails is enough
+
+
+def test_margins_against_the_means_decide_nothing():
+    """Ratios of 1.2, 1.3 and 1.25, whose means have a ratio of 0.78: the denominators differ in sign."""
+    runs = [{"a": 12.0, "b": 10.0}, {"a": -11.7, "b": -9.0}, {"a": 1.25, "b": 1.0}]
+    found = over(*runs, reproduced="a / b > 1")
+    assert (found.outcome, found.beyond_scatter) == ("not reproduced", False)
+    # ratios of 0.8, 0.7 and 0.75, whose means have 1.23: they are not what fails, and c may
+    runs = [{"a": 8.0, "b": 10.0, "c": -3.0}, {"a": -6.3, "b": -9.0, "c": 1.0}, {"a": 0.75, "b": 1.0, "c": 1.0}]
+    found = over(*runs, reproduced="a / b > 1 and c > 0")
+    assert (found.outcome, found.beyond_scatter) == ("not reproduced", False)
+
+
+def test_margin_that_divides_by_zero_decides_nothing():
+    runs = [{"a": 2.0, "b": 1.0}, {"a": 2.0, "b": 0.0}, {"a": 2.0, "b": 1.0}]
+    assert over(*runs, reproduced="a / b > 1").beyond_scatter is False
+    assert over(*runs, reproduced="a / b > 9").beyond_scatter is False
+    assert over(*runs, reproduced="a > 9 and a / b > 9").beyond_scatter is True
 
 
 # circumstances

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from singan_core import __main__ as command_line
-from singan_core import notebooks, official
+from singan_core import notebooks, official, planning
 from singan_core import reproduce as batch
 from singan_core.__main__ import COMMANDS, find_picture, find_run, main, parse
 from singan_core.config import PROFILES, TrainConfig
@@ -220,13 +220,11 @@ def test_without_a_command_the_help_lists_them(capsys):
     [
         "traain creek",
         "train",
-        "train creek --profile huge",
         "train creek --profile",
         "train creek --alpha much",
         "train creek --speed 3",
         "sample key --size 40",
         "inject key picture",
-        "reproduce --profile huge",
         "images all",
     ],
 )
@@ -419,7 +417,7 @@ def reproduced(monkeypatch, tmp_path) -> dict[str, object]:
     asked: dict[str, object] = {"fails": False, "published": []}
 
     def outcome(name: str, error: str | None) -> batch.Outcome:
-        return batch.Outcome(name, name, "", error, 61.0, "", "smoke", 0, "bricks", "cpu", "2", None, {}, "")
+        return batch.Outcome(name, name, "", error, 61.0, "", "smoke", 0, "bricks", "cpu", "2", None, {}, {}, "")
 
     def reproduce(notebooks: object, profile: str, **options: object) -> list[batch.Outcome]:
         asked.update(notebooks=notebooks, profile=profile, **options)
@@ -432,7 +430,7 @@ def reproduced(monkeypatch, tmp_path) -> dict[str, object]:
 
     monkeypatch.setattr(batch, "reproduce", reproduce)
     monkeypatch.setattr(notebooks, "publish", publish)
-    monkeypatch.setattr(batch, "find_notebooks", lambda names: [Path("00_first.ipynb"), Path("01_second.ipynb")])
+    monkeypatch.setattr(planning, "find_notebooks", lambda names: [Path("00_first.ipynb"), Path("01_second.ipynb")])
     monkeypatch.chdir(tmp_path)
     return asked
 
@@ -452,6 +450,19 @@ def test_reproduce_passes_its_options_on(reproduced, capsys):
 def test_reproduce_runs_the_whole_series_by_default(reproduced):
     assert main(["reproduce"]) == 0
     assert reproduced["notebooks"] is None
+
+
+@pytest.mark.parametrize("words", [["--seeds"], ["--notebooks", "--profile", "smoke"], ["--seeds", "1", "--images"]])
+def test_a_list_without_values_does_not_stand_for_everything(reproduced, capsys, words):
+    assert main(["reproduce", *words]) == 1
+    assert "needs at least one value" in error_of(capsys)
+    assert "notebooks" not in reproduced
+
+
+@pytest.mark.parametrize("command", [["reproduce"], ["train", "creek"]])
+def test_a_misspelt_profile_is_refused_with_the_one_that_was_meant(reproduced, capsys, command):
+    assert main([*command, "--profile", "smok"]) == 1
+    assert "no profile 'smok': did you mean 'smoke'?" in error_of(capsys)
 
 
 def test_reproduce_ends_with_a_table_and_the_page(reproduced, capsys, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 from singan_core.errors import SinGANError
-from singan_core.execution import Log, interrupt_kernels, kernel_environment, leave_failure, run_notebook
+from singan_core.execution import Log, kernel_environment, leave_failure, run_notebook
 from singan_core.notebooks import CHECKOUT, read_outcome
 from singan_core.progress import deferred_interrupt
 from tests.series import outputs_of, parameters_cell, save
@@ -165,12 +165,12 @@ def test_kernels_of_other_threads_can_be_interrupted_and_leave_the_earlier_copy(
         parameters_cell("profile = None"),
         new_code_cell(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(300)"),
     )
-    copy, raised = tmp_path / "copy.ipynb", []
+    copy, raised, stop = tmp_path / "copy.ipynb", [], threading.Event()
     copy.write_text("an earlier copy")
 
     def run():
         try:
-            run_notebook(path, {}, copy)
+            run_notebook(path, {}, copy, stop=stop)
         except KeyboardInterrupt as error:
             raised.append(error)
 
@@ -178,9 +178,27 @@ def test_kernels_of_other_threads_can_be_interrupted_and_leave_the_earlier_copy(
     thread.start()
     while not started.exists():
         time.sleep(0.05)
-    assert interrupt_kernels() >= 1
+    stop.set()
     thread.join(timeout=60)
     assert raised and copy.read_text() == "an earlier copy"
+
+
+def test_a_run_that_is_stopped_before_its_first_cell_runs_none(tmp_path):
+    ran, stop = tmp_path / "ran", threading.Event()
+    cell = new_code_cell(f"open({str(ran)!r}, 'w')")
+    path = save(tmp_path / "03_quick.ipynb", parameters_cell("profile = None"), cell)
+    stop.set()
+    with pytest.raises(KeyboardInterrupt):
+        run_notebook(path, {}, tmp_path / "copy.ipynb", stop=stop)
+    assert not ran.exists()
+
+
+def test_what_the_kernels_process_writes_goes_to_the_log(tmp_path, capfd):
+    cell = new_code_cell("import os\nos.write(2, b'from a library')")
+    path = save(tmp_path / "03_writes.ipynb", parameters_cell("profile = None"), cell)
+    run_notebook(path, {}, tmp_path / "copy.ipynb")
+    assert "from a library" in (tmp_path / "copy.log").read_text()
+    assert "from a library" not in "".join(capfd.readouterr())
 
 
 # -- the environment

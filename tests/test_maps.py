@@ -289,7 +289,7 @@ def smooth_field(seed: int) -> Tensor:
 def covered(block: int, trials: int = 40) -> float:
     """How often the interval of two independent smooth fields holds the true correlation, 0."""
     found = (
-        rank_correlation(smooth_field(2 * trial), smooth_field(2 * trial + 1), block=block, resamples=100)
+        rank_correlation(smooth_field(2 * trial), smooth_field(2 * trial + 1), block=block, resamples=40)
         for trial in range(trials)
     )
     return sum(each.low <= 0 <= each.high for each in found) / trials

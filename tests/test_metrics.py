@@ -21,6 +21,7 @@ from singan_core.metrics import (
     contrast,
     diversity,
     frechet_distance,
+    nearest_patch_distance,
     psnr,
     ratio_interval,
     rmse,
@@ -565,3 +566,46 @@ def test_ratio_of_one_pair_has_no_bounds():
 def test_ratio_interval_refuses_what_has_no_ratio(a, b):
     with pytest.raises(SinGANError):
         ratio_interval(a, b)
+
+
+# -- nearest patches
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 100), size=st.tuples(SIDES, SIDES), patch=st.integers(1, 9))
+def test_a_crop_has_all_its_patches_in_the_picture(seed, size, patch):
+    image = texture(seed=seed)
+    crop = image[..., 3 : 3 + size[0], 5 : 5 + size[1]]
+    # cdist takes the root of a difference of squares: rounding alone makes some tenths of a gray level.
+    assert nearest_patch_distance(crop, image, patch_size=patch) < 0.5
+    assert nearest_patch_distance(noise(), image) > 10
+
+
+def test_nearest_patch_distance_is_that_of_the_definition(monkeypatch):
+    a, b = texture(height=10, width=11, seed=1), texture(height=12, width=9, seed=2)
+    patches, others = (F.unfold(image, 7)[0].T.double() for image in (a, b))
+    every = (patches[:, None] - others[None]).pow(2).mean(2).sqrt()
+    expected = 127.5 * every.amin(1).mean().item()
+    assert nearest_patch_distance(a, b) == pytest.approx(expected, rel=1e-4)
+    monkeypatch.setattr(metrics, "CHUNK", len(others) * 3)
+    assert nearest_patch_distance(a, b) == pytest.approx(expected, rel=1e-4), "some rows at a time"
+
+
+def test_fewer_candidates_are_farther_away():
+    a, b = texture(seed=1), texture(seed=2)
+    distances = [nearest_patch_distance(a, b, candidates=count) for count in (None, 1000, 100, 1)]
+    assert distances == sorted(distances) and distances[0] < distances[-1]
+    assert nearest_patch_distance(a, b, candidates=9, seed=1) != nearest_patch_distance(a, b, candidates=9, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "options", "message"),
+    [
+        (noise(2), noise(), {}, "got 2 and 1"),
+        (noise(), noise(height=6), {}, "hold no patch of 7x7"),
+        (noise(), noise(), {"candidates": 0}, "from 1 on, got 0"),
+    ],
+)
+def test_what_has_no_nearest_patch_is_refused(a, b, options, message):
+    with pytest.raises(SinGANError, match=message):
+        nearest_patch_distance(a, b, **options)

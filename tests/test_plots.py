@@ -118,7 +118,7 @@ class TestShowImages:
         np.testing.assert_array_equal(array, 255 * mask[0, 0].numpy())
 
     @given(st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=8), st.none() | st.integers(1, 4), st.booleans())
-    @settings(max_examples=40)
+    @settings(max_examples=20)
     def test_pixels_are_square_pictures_do_not_overlap_and_fit_the_page(self, sizes, columns, same_scale):
         figure = show_images([picture(*size) for size in sizes], columns=columns, same_scale=same_scale)
         boxes = inches(figure)

@@ -83,14 +83,14 @@ def error(model, tensors, settings, exact: int) -> float:
 
 @pytest.mark.parametrize("discriminators", [True, False])
 def test_discriminators_are_shipped_where_they_are_needed(run, tmp_path, discriminators):
-    entry = ship_run(run, tmp_path, discriminators=discriminators)
+    entry = ship_run(run, tmp_path, discriminators=discriminators, commit=None)
     model = SinGAN.load(tmp_path / f"{run.name}.safetensors", "cpu")
     assert (model.levels[0].discriminator is not None) == discriminators == entry["discriminators"]
     assert model.levels[0].history.shape == (2, 5) and model.levels[0].history.dtype == "float64"
 
 
 def test_the_entry_tells_where_a_pyramid_comes_from(run, tmp_path):
-    entry = ship_run(run, tmp_path, discriminators=False)
+    entry = ship_run(run, tmp_path, discriminators=False, commit=None)
     assert (entry["image"], entry["settings"]) == ("bricks", CONFIG.changes())
     assert entry["device"] and entry["torch"] and entry["seconds"] > 0
     assert entry["measured"]["sliced_wasserstein"] > 0 and entry["measured"]["frechet_features"] == "random-filters-0"
@@ -100,7 +100,7 @@ def test_the_entry_tells_where_a_pyramid_comes_from(run, tmp_path):
 def test_a_picture_that_a_notebook_made_has_no_name(tmp_path):
     picture = sample_image("bricks").flip(-1)
     load_or_train(picture, CONFIG, store=tmp_path, progress=False, device="cpu")
-    entry = ship_run(run_folder(picture, CONFIG, tmp_path), tmp_path / "shipped", discriminators=False)
+    entry = ship_run(run_folder(picture, CONFIG, tmp_path), tmp_path / "shipped", discriminators=False, commit=None)
     assert entry["image"] is None
 
 
@@ -110,7 +110,7 @@ def test_a_pyramid_with_targets_is_shipped_and_measured_against_the_photograph(t
     against = []
     monkeypatch.setattr(shipping, "measured", lambda model, real: against.append(real) or {})
     key = run_key(photograph, CONFIG, targets)
-    entry = ship_run(tmp_path / key, tmp_path / "shipped", discriminators=False)
+    entry = ship_run(tmp_path / key, tmp_path / "shipped", discriminators=False, commit=None)
     assert (entry["key"], entry["image"], entry["targets"]) == (key, "bricks", [0, 4])
     assert torch.equal(against[0], training_images(photograph, CONFIG, torch.device("cpu"))[1][-1])
 
@@ -118,7 +118,7 @@ def test_a_pyramid_with_targets_is_shipped_and_measured_against_the_photograph(t
 def test_too_large_a_pyramid_is_refused_and_leaves_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr(shipping, "MAX_BYTES", 1000)
     with pytest.raises(SinGANError, match="at most 1000 are shipped"):
-        ship_run(run, tmp_path, discriminators=False)
+        ship_run(run, tmp_path, discriminators=False, commit=None)
     assert not list(tmp_path.iterdir())
 
 

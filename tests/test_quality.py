@@ -6,8 +6,9 @@ import torch
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import sample_image
-from singan_core.metrics import diversity, psnr, sliced_wasserstein
-from singan_core.quality import measure
+from singan_core.metrics import diversity, psnr, sliced_wasserstein, sliced_wasserstein_levels
+from singan_core.pyramid import resize
+from singan_core.quality import measure, patch_distances
 from singan_core.training import train, training_images
 
 
@@ -36,3 +37,20 @@ def test_a_photograph_of_another_size_is_refused(pyramid):
     model, real = pyramid
     with pytest.raises(SinGANError, match="make them equal"):
         measure(model, real[..., :-1], samples=3)
+
+
+def test_patch_distances_are_those_of_the_levels_for_every_batch(pyramid):
+    model, real = pyramid
+    batches = [model.sample(2, seed=seed) for seed in (0, 1)]
+    found = patch_distances(batches, real)
+    for number, batch in enumerate(batches):
+        levels = sliced_wasserstein_levels(batch, real)
+        assert found["patch distance"][number] == sliced_wasserstein(batch, real)
+        assert (found["structure distance"][number], found["texture distance"][number]) == (levels[0], levels[-1])
+
+
+def test_a_blurred_picture_is_farther_in_texture_than_in_structure():
+    real = sample_image("bricks")[..., :96, :96]
+    blurred = resize(resize(real, (48, 48)), (96, 96))
+    found = patch_distances([blurred], real)
+    assert found["texture distance"][0] > 2 * found["structure distance"][0]

@@ -45,6 +45,7 @@ OUTCOME = Outcome(
     torch="2.9.9",
     commit="abc1234",
     pyramids={},
+    files={},
     fingerprint="f",
 )
 VOID = {"meta", "img", "br"}
@@ -97,11 +98,16 @@ def run(folder: Path, *cells: nbformat.NotebookNode, label: str = "", **changes:
 
 
 def measure(
-    folder: Path, ratio: float, seed: int = 0, image: str | None = None, commit: str | None = "abc1234"
+    folder: Path,
+    ratio: float,
+    seed: int = 0,
+    image: str | None = None,
+    commit: str | None = "abc1234",
+    claim: str = "x-more",
 ) -> None:
-    """Leave the measurement of one run for the claim x-more."""
-    result = {"claim": "x-more", "profile": "laptop", "seed": seed, "image": image, "commit": commit}
-    name = "-".join(filter(None, ["x-more", image, f"seed{seed}.json"]))
+    """Leave the measurement of one run for the claim x-more, or another one of the same quantity."""
+    result = {"claim": claim, "profile": "laptop", "seed": seed, "image": image, "commit": commit}
+    name = "-".join(filter(None, [claim, image, f"seed{seed}.json"]))
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results" / name).write_text(json.dumps(result | {"measured": {"the_ratio": ratio}}))
 
@@ -168,6 +174,16 @@ def test_nothing_comes_from_the_network(folder):
     text, _ = pages(folder)
     assert "://" not in text
     assert "@import" not in text and "url(" not in text
+
+
+def test_wide_tables_scroll_in_a_box_of_their_own(folder):
+    """But the lists of claims, whose rows become blocks on a narrow screen."""
+    run(folder, shown(OWN))
+    measure(folder, 3.0)
+    text, _ = pages(folder)
+    tables = re.findall(r'(<div class="wide">)?<table(?: class="(\w+)")?', text)
+    assert {name for _, name in tables} >= {"claims", "counts", "measures", ""}
+    assert all(bool(box) is (name != "claims") for box, name in tables)
 
 
 def test_equal_files_give_equal_pages(folder):
@@ -340,11 +356,39 @@ def test_every_claim_is_listed_with_what_is_known_of_it(folder):
     page, text = pages(folder)
     more = row(page, "More is &lt;more&gt;.")
     assert "ratio of both: 1.75" in more and "the ratio 1.5 1 run" in more and more.endswith("partly in 1 run")
-    assert row(page, "It is pretty.").endswith("no figures a taste not testable here")
+    assert row(page, "It is pretty.").endswith("no figures not testable here a taste")
     assert row(page, "Nobody has measured this.").endswith("not measured yet")
     assert row(page, "Of a notebook without a run.").endswith("not measured yet")
     assert "| More is &lt;more>. (03) | ratio of both: 1.75 | the ratio 1.5 | **partly** in 1 run |" in text
-    assert "| It is pretty. (03) |  |  | **not testable here**: a taste |" in text
+    assert "- It is pretty. (03) **not testable here**: a taste\n" in text
+    assert "- Of a notebook without a run. (09) **not measured yet**\n" in text
+
+
+def test_claims_without_a_verdict_are_folded_below_those_with_one(folder, tmp_path):
+    """In both parts the order is that of the file."""
+    last = "- {id: y-last, report: Other report, section: E, notebook: 03_sweep, claim: The last one., test: t,\n"
+    last += "   measured: {the_ratio: one over the other}, rule: {reproduced: the_ratio > 2}}\n"
+    (tmp_path / "claims.yaml").write_text(CLAIMS + last, encoding="utf-8")
+    measure(folder, 3.0, claim="y-last")
+    page, text = pages(folder)
+    claims = page.split('<section id="claims"')[1].split("</section>")[0]
+    assert re.findall(r"<details><summary>(.*?)</summary>", claims) == [
+        "2 claims without a verdict: 1 not testable here, 1 not measured yet",
+        "2 claims without a verdict: 2 not measured yet",
+    ]
+    assert claims.count("<table") == 3  # none of the first report's claims has a verdict
+    other = claims.split("Other report</h3>")[1]
+    order = ["The last one.", "<details>", "Nobody has measured this.", "Of a notebook without a run.", "</details>"]
+    assert [other.index(part) for part in order] == sorted(other.index(part) for part in order)
+    lines = text.split("### Other report")[1].split("## Notebooks")[0].split("\n")
+    assert [line.split(" (")[0] for line in lines if line] == [
+        "| claim | published | measured | verdict |",
+        "| --- | --- | --- | --- |",
+        "| The last one.",
+        "2 claims without a verdict: 2 not measured yet:",
+        "- Nobody has measured this.",
+        "- Of a notebook without a run.",
+    ]
 
 
 def test_verdicts_are_counted_by_report(folder):
@@ -366,16 +410,54 @@ def test_runs_that_disagree_are_told_and_pictures_kept_apart(folder):
     for image, seed, ratio in [("mountains", 0, 3.0), ("mountains", 1, 4.0), ("peaks", 0, 1.5)]:
         measure(folder, ratio, seed, image)
     page, text = pages(folder)
-    # the mean of the pictures' means 3.5 and 1.5, with Student's interval over two values: 2.5 ± 12.706 * 1
-    over_all = "2.5 [-10.21, 15.21]"
+    # the mean of the pictures' means 3.5 and 1.5, and both of them
+    over_all = "2.5 (3.5, 1.5)"
     assert f"the ratio {over_all} 3 runs, 2 pictures reproduced in 2 of 3 runs (1 partly)" in row(page, "More is")
     measured = words(page[page.index('<table class="measures"') :].split("</table>")[0])
     assert "mountains, 2 runs peaks, 1 run" in measured
-    # 3.5 ± 12.706 * 0.5 over the seeds
-    assert f"one over the other {over_all} 3.5 [-2.853, 9.853] 1.5" in measured
+    assert f"one over the other {over_all} 3.5 (3, 4) 1.5" in measured
     assert measured.endswith("reproduced in 2 of 2 runs partly in 1 run")
     assert "In 1 of the claims single runs have another verdict" in page
     assert "**reproduced** in 2 of 3 runs (1 partly)" in text
+
+
+@pytest.mark.parametrize(
+    ("ratios", "shown"),
+    [
+        ((3.0,), "3 1 run"),
+        ((4.0, 3.0), "3.5 (4, 3) 2 runs"),  # in the order of the seeds
+        ((3.0, 3.0), "3 2 runs"),
+        ((3.0, 4.0, 5.0), "4 [1.516, 6.484] 3 runs"),  # 4 ± 4.3027 / sqrt(3)
+        ((3.0, 3.0, 3.0), "3 3 runs"),
+    ],
+)
+def test_an_interval_needs_three_values_that_differ(folder, ratios, shown):
+    for seed, ratio in enumerate(ratios):
+        measure(folder, ratio, seed)
+    page, text = pages(folder)
+    assert f"the ratio {shown} " in row(page, "More is")
+    shown = shown.rsplit(" ", 2)[0]
+    assert words(page.split('<table class="measures"')[1].split("</table>")[0]).endswith(f"one over the other {shown}")
+    assert f"| the ratio {shown} |".replace("[", r"\[").replace("]", r"\]") in text
+
+
+@pytest.mark.parametrize(
+    ("ratios", "agreement", "warned"),
+    [
+        ((2.9, 3.0, 3.1), "in 3 of 3 runs, beyond the scatter", False),
+        ((2.1, 3.0, 3.9), "in 3 of 3 runs, within the scatter", True),
+        ((2.1, 3.9), "in 2 of 2 runs", False),
+    ],
+)
+def test_a_verdict_over_runs_says_what_the_scatter_leaves_of_it(folder, ratios, agreement, warned):
+    for seed, ratio in enumerate(ratios):
+        measure(folder, ratio, seed)
+    page, text = pages(folder)
+    assert row(page, "More is").endswith(f"reproduced {agreement}")
+    assert f"reproduced {agreement} Report" in words(page.split('id="claim-x-more"')[1])
+    assert f"**reproduced** {agreement} |" in text
+    assert all(("may change 1 of the verdicts" in each) is warned for each in (page, text))
+    assert all("it is beyond the scatter" in each for each in (page, text))  # the explanation
 
 
 def test_every_single_run_is_listed_with_its_verdict_and_commit(folder):
@@ -458,6 +540,7 @@ def test_files_that_cannot_be_read_are_named(folder):
 def test_texts_stay_in_their_cells_and_show_as_they_are(folder, tmp_path):
     claims = CLAIMS.replace("claim: More is <more>.", 'claim: "a | b\\n* c_d_e [f](g) `h`"')
     (tmp_path / "claims.yaml").write_text(claims, encoding="utf-8")
+    measure(folder, 3.0)
     _, text = pages(folder)
     (line,) = [line for line in text.splitlines() if "c\\_d\\_e" in line]
     assert line.startswith(r"| a \| b \* c\_d\_e \[f\](g) \`h\` (03) |")

@@ -3,93 +3,28 @@
 import contextlib
 import dataclasses
 import io
+import logging
 import os
 import signal
 import subprocess
 import sys
+import textwrap
+import threading
 import time
-from pathlib import Path
 
+import dask
 import pytest
+from distributed import LocalCluster
 from nbformat.v4 import new_code_cell
 
 from singan_core import reproduce as batch
 from singan_core.errors import SinGANError
 from singan_core.notebooks import CHECKOUT, read_outcome
-from singan_core.reproduce import Run, find_notebooks, local_workers, plan, reproduce
+from singan_core.planning import Run, plan, retraining
+from singan_core.reproduce import local_workers, reproduce
 from tests.series import parameters_cell, save
 
-# -- the plan
-
-
-@pytest.fixture
-def sources(tmp_path) -> list[Path]:
-    """A notebook with all parameters, and one with a profile alone."""
-    every = "profile = None\nseed = 0\nretrain = False\nimage_name = 'mountains'"
-    return [
-        save(tmp_path / "course" / "03_all.ipynb", parameters_cell(every)),
-        save(tmp_path / "course" / "04_none.ipynb", parameters_cell("profile = None")),
-    ]
-
-
-def planned(sources: list[Path], folder: Path, **options: object) -> list[tuple[str, dict]]:
-    return [(run.label, run.parameters) for run in plan(sources, "smoke", folder, **options)]
-
-
-def test_without_wishes_every_notebook_runs_once(sources, tmp_path):
-    assert planned(sources, tmp_path) == [("03_all", {"profile": "smoke"}), ("04_none", {"profile": "smoke"})]
-
-
-def test_seeds_and_pictures_multiply_where_they_are_declared(sources, tmp_path):
-    runs = planned(sources, tmp_path, seeds=[0, 1], images=["mountains", "peaks"])
-    assert runs == [
-        ("03_all", {"profile": "smoke"}),
-        ("04_none", {"profile": "smoke"}),
-        ("03_all seed1", {"profile": "smoke", "seed": 1}),
-        ("03_all peaks", {"profile": "smoke", "image_name": "peaks"}),
-        ("03_all peaks-seed1", {"profile": "smoke", "image_name": "peaks", "seed": 1}),
-    ]
-
-
-def test_what_is_asked_for_twice_runs_once(sources, tmp_path):
-    assert len(planned(sources, tmp_path, seeds=[1, 1], images=["peaks", "peaks"])) == 2
-
-
-def test_two_notebooks_of_one_name_are_refused(sources, tmp_path):
-    other = save(tmp_path / "other" / "03_all.ipynb", parameters_cell())
-    with pytest.raises(SinGANError, match="Two notebooks are called 03_all"):
-        plan([*sources, other], "smoke", tmp_path)
-
-
-def test_variants_have_folders_of_their_own(sources, tmp_path):
-    base, variant = plan(sources[:1], "smoke", tmp_path, seeds=[0, 2])
-    assert base.executed == tmp_path / "notebooks" / "03_all.ipynb"
-    assert variant.executed == tmp_path / "seed2" / "notebooks" / "03_all.ipynb"
-
-
-def test_retrain_goes_to_the_notebooks_that_train(sources, tmp_path):
-    runs = plan(sources, "smoke", tmp_path, retrain=True)
-    assert [run.parameters.get("retrain") for run in runs] == [True, None]
-
-
-def test_retraining_does_not_change_what_a_run_is_known_by(sources, tmp_path):
-    prints = [[run.fingerprint for run in plan(sources, "smoke", tmp_path, retrain=retrain)] for retrain in (0, 1)]
-    assert prints[0] == prints[1] and len(set(prints[0])) == 2
-
-
-@pytest.mark.parametrize("options", [{"seeds": [1]}, {"images": ["peaks"]}, {"retrain": True}])
-def test_a_wish_that_no_notebook_can_fulfil_is_refused(sources, tmp_path, options):
-    with pytest.raises(SinGANError, match=r"04_none.ipynb declares no parameter"):
-        plan(sources[1:], "smoke", tmp_path, **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"images": ["peak"]}, "no bundled picture 'peak': did you mean 'peaks'"), ({"seeds": [-1]}, "from 0 on, got -1")],
-)
-def test_unknown_pictures_and_negative_seeds_are_refused(sources, tmp_path, options, message):
-    with pytest.raises(SinGANError, match=message):
-        plan(sources, "smoke", tmp_path, **options)
+# -- what is refused before anything starts
 
 
 def test_misspelt_parameter_is_refused_before_anything_starts(sources, tmp_path):
@@ -99,112 +34,9 @@ def test_misspelt_parameter_is_refused_before_anything_starts(sources, tmp_path)
     assert not (tmp_path / "results").exists()
 
 
-def test_misspelt_retrain_is_refused_though_another_notebook_has_it(sources, tmp_path):
-    misspelt = save(tmp_path / "05_misspelt.ipynb", parameters_cell("profile = None\nretran = False"))
-    with pytest.raises(SinGANError, match=r"05_misspelt.*'retran'"):
-        plan([sources[0], misspelt], "smoke", tmp_path, retrain=True)
-
-
-@pytest.mark.parametrize("cells", [[], [parameters_cell("seed = 0")], [new_code_cell("profile = None")]])
-def test_notebook_without_a_profile_is_refused(tmp_path, cells):
-    path = save(tmp_path / "05_plain.ipynb", *cells)
-    with pytest.raises(SinGANError, match=r"05_plain.ipynb declares no parameter 'profile'"):
-        plan([path], "smoke", tmp_path)
-
-
 def test_unknown_profile_is_refused(sources, tmp_path):
     with pytest.raises(SinGANError, match="no profile 'quick'"):
         reproduce(sources, "quick", output=tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no JSON", b'{"cells": 3}', b"\xff\xfe", b"[]"])
-def test_unreadable_notebook_is_named(tmp_path, content):
-    path = tmp_path / "06_damaged.ipynb"
-    path.write_bytes(content)
-    with pytest.raises(SinGANError, match="06_damaged"):
-        plan([path], "smoke", tmp_path)
-
-
-@pytest.fixture
-def course(monkeypatch, tmp_path) -> Path:
-    """A checkout whose series is 00_start, 01_one and 10_ten."""
-    for name in ("10_ten", "00_start", "01_one"):
-        save(tmp_path / "notebooks" / f"{name}.ipynb")
-    save(tmp_path / "notebooks" / "draft.ipynb")
-    monkeypatch.setattr(batch, "CHECKOUT", tmp_path)
-    return tmp_path / "notebooks"
-
-
-def test_series_is_all_numbered_notebooks_in_order(course):
-    assert [path.stem for path in find_notebooks()] == ["00_start", "01_one", "10_ten"]
-
-
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [
-        (["1"], ["01_one"]),
-        (["01"], ["01_one"]),
-        (["10", "00_st"], ["10_ten", "00_start"]),
-        (["01", "01_one"], ["01_one"]),
-    ],
-)
-def test_notebooks_are_found_by_number_or_beginning(course, names, found):
-    assert [path.stem for path in find_notebooks(names)] == found
-
-
-def test_notebook_is_found_by_path(course, monkeypatch):
-    monkeypatch.chdir(course)
-    assert find_notebooks(["draft.ipynb"]) == [course / "draft.ipynb"]
-
-
-@pytest.mark.parametrize("name", ["7", "start", "missing.ipynb"])
-def test_unknown_notebook_is_refused_with_the_known_ones(course, name):
-    with pytest.raises(SinGANError, match="00_start, 01_one, 10_ten"):
-        find_notebooks([name])
-
-
-def test_without_notebooks_there_is_nothing_to_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(batch, "CHECKOUT", tmp_path)
-    with pytest.raises(SinGANError, match="from a checkout"):
-        find_notebooks()
-
-
-# -- what need not run again
-
-
-def replanned(series, number: int = 2) -> Run:
-    return plan(series.sources[number : number + 1], "laptop", series.folder)[0]
-
-
-def test_only_what_passed_and_has_not_changed_is_up_to_date(series):
-    assert replanned(series).up_to_date()
-    assert not replanned(series, 1).up_to_date()
-    assert not dataclasses.replace(replanned(series), fingerprint="another").up_to_date()
-    assert not dataclasses.replace(replanned(series), variant="seed9", folder=series.folder / "seed9").up_to_date()
-
-
-def test_cells_parameters_and_code_are_part_of_the_fingerprint(series, tmp_path, monkeypatch):
-    before = replanned(series).fingerprint
-    assert plan(series.sources[2:], "smoke", tmp_path)[0].fingerprint != before
-    changed = save(tmp_path / "03_passes.ipynb", parameters_cell())
-    assert plan([changed], "laptop", tmp_path)[0].fingerprint != before
-    monkeypatch.setattr(batch, "code_fingerprint", lambda: b"other code")
-    assert replanned(series).fingerprint != before
-
-
-def test_a_pyramid_that_is_shipped_now_makes_a_run_due(series, monkeypatch):
-    outcome = dataclasses.replace(
-        read_outcome(series.executed(2)), pyramids={"abc": {"shipped": False, "discriminators": True}}
-    )
-    monkeypatch.setattr(batch, "read_outcome", lambda path: outcome)
-    assert replanned(series).up_to_date()
-    monkeypatch.setattr(batch, "shipped_pyramid", lambda key, discriminators: Path(key))
-    assert not replanned(series).up_to_date()
-
-
-def test_expected_time_is_that_of_the_last_run(series):
-    assert replanned(series).seconds == max(1.0, read_outcome(series.executed(2)).seconds)
-    assert plan(series.sources[2:], "smoke", series.folder / "elsewhere")[0].seconds == batch.GUESSED_SECONDS
 
 
 # -- the run
@@ -229,21 +61,23 @@ def test_executed_copies_remember_their_outcomes(series):
 
 
 def test_bar_shows_runs_at_work_the_share_done_and_the_time_left(series):
-    states = [state for state in series.bar.split("\r") if "left]" in state]
+    states = [state for state in series.bar.split("\r") if "%" in state]
     assert "0 of 4" in states[0] and " 0%" in states[0]
     assert any("03_passes" in state for state in states)
     assert "4 of 4" in states[-1] and "100%" in states[-1]
-    assert "2 workers" in series.bar and "dashboard http://127.0.0.1" in series.bar
+    workers = len(local_workers(tasks=4))
+    assert f"{workers} worker" in series.bar and "; dashboard http://127.0.0.1" in series.bar
 
 
 @contextlib.contextmanager
-def counted(tmp_path):
-    """A notebook that notes each of its runs in a file."""
+def counted(tmp_path, *cells):
+    """A notebook that notes each of its runs in a file, before the cells."""
     notes = tmp_path / "notes"
     path = save(
         tmp_path / "03_counts.ipynb",
         parameters_cell(),
         new_code_cell(f"with open({str(notes)!r}, 'a') as file:\n    print(seed, file=file)"),
+        *map(new_code_cell, cells),
     )
     yield path, lambda: sorted(map(int, notes.read_text().split()))
 
@@ -254,6 +88,19 @@ def test_what_is_up_to_date_is_not_run_again_and_what_is_asked_for_is(cluster, t
         for seeds in ([0], [0, 1], [0, 1]):
             outcomes = reproduce([path], "smoke", seeds=seeds, **options)
         assert runs() == [0, 1] and [outcome.seed for outcome in outcomes] == [0, 1]
+        reproduce([path], "smoke", retrain=True, **options)
+        assert runs() == [0, 0, 1]
+
+
+def test_an_interrupted_retraining_does_not_run_again_what_it_has_finished(cluster, tmp_path):
+    with counted(tmp_path) as (path, runs):
+        folder = tmp_path / "results" / "smoke"
+        options = {"scheduler": cluster.scheduler_address, "output": tmp_path / "results", "progress": False}
+        with pytest.raises(KeyboardInterrupt), retraining(folder):
+            reproduce([path], "smoke", **options)
+            raise KeyboardInterrupt
+        reproduce([path], "smoke", seeds=[0, 1], retrain=True, **options)
+        assert runs() == [0, 1]
         reproduce([path], "smoke", retrain=True, **options)
         assert runs() == [0, 0, 1]
 
@@ -330,7 +177,8 @@ load_or_train(sample_image("bricks"), TrainConfig.for_profile("smoke", max_size=
 """
 
 
-def test_an_interrupt_of_the_terminal_saves_the_training(tmp_path):
+@pytest.mark.parametrize("kind", ["a Ctrl-C, which all processes of the terminal get", "SIGTERM to the batch alone"])
+def test_an_interrupted_batch_saves_its_training_and_leaves_a_report(tmp_path, kind):
     begun = tmp_path / "begun"
     cell = new_code_cell(TRAIN_FOR_LONG.format(begun=str(begun)))
     path = save(tmp_path / "03_trains.ipynb", parameters_cell("profile = None"), cell)
@@ -343,9 +191,13 @@ def test_an_interrupt_of_the_terminal_saves_the_training(tmp_path):
     while not begun.exists():
         assert process.poll() is None
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # all processes of the terminal get it
+    if "Ctrl-C" in kind:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Interrupted" in errors
+    assert process.returncode == 130 and "Interrupted" in errors and "Traceback" not in errors
+    assert (tmp_path / "results" / "smoke" / "report.html").exists()
     assert list(tmp_path.glob("runs/*/checkpoint.safetensors"))
     assert not list(tmp_path.glob("results/*/notebooks/*.ipynb"))
 
@@ -407,14 +259,113 @@ def test_every_gpu_has_a_worker(monkeypatch):
     assert [worker["CUDA_VISIBLE_DEVICES"] for worker in local_workers(9)] == ["4", "7"]
 
 
+def bar_of(sources, tmp_path, seeds=(0, 1)) -> tuple[list[Run], batch.Bar]:
+    runs = [dataclasses.replace(run, cells=4) for run in plan(sources[:1], "smoke", tmp_path, seeds=seeds)]
+    with contextlib.redirect_stderr(io.StringIO()):
+        return runs, batch.Bar(runs, show=True)
+
+
 def test_the_bar_of_a_batch_that_began_a_notebook_again_goes_back(sources, tmp_path):
-    (run,) = plan(sources[:1], "smoke", tmp_path)
-    run = dataclasses.replace(run, cells=4, seconds=8.0)
-    with contextlib.redirect_stderr(io.StringIO()), batch.Bar([run], show=True) as bar:
-        shown = []
-        for done in (1, 3, 1):
-            bar.cell(run.label, done)
-            shown.append(bar.bar.n)
-        bar.done(run)
-        bar.cell(run.label, 1)  # a message that comes late
-        assert shown == [2.0, 6.0, 2.0] and bar.bar.n == 8.0
+    (run,), bar = bar_of(sources, tmp_path, seeds=[0])
+    shown = []
+    for done in (0, 1, 3, 0, 1):
+        bar.cell(run.label, done)
+        bar.show()
+        shown.append(bar.bar.n)
+    bar.done(run)
+    bar.cell(run.label, 1)  # a message that comes late
+    bar.show()
+    assert shown == [0, 0.25, 0.75, 0, 0.25] and bar.bar.n == 1
+
+
+def test_time_left_is_unknown_until_something_tells_it(sources, tmp_path):
+    (own, variant, other), bar = bar_of(sources, tmp_path, seeds=[0, 1, 2])
+    assert bar.seconds_left(100.0) is None
+    bar.took[own.label] = 5.0
+    assert bar.seconds_left(100.0) is None, "a run with its own seed may find its pyramids shipped, a variant does not"
+    bar.took[variant.label] = 300.0
+    bar.started[other.label] = 100.0
+    assert bar.seconds_left(100.0) == 300
+    assert bar.seconds_left(190.0) == 210
+    assert bar.seconds_left(500.0) == 0
+
+
+def test_time_left_is_that_of_the_last_run_shared_out_among_those_at_once(sources, tmp_path):
+    runs, bar = bar_of(sources, tmp_path, seeds=[0, 1, 2])
+    bar.runs = {run.label: dataclasses.replace(run, seconds=60.0) for run in runs}
+    assert bar.seconds_left(0.0) == 180
+    bar.at_once = 2
+    assert bar.seconds_left(0.0) == 90
+    bar.at_once = 16
+    assert bar.seconds_left(0.0) == 60, "no run is split"
+
+
+# -- what other processes do meanwhile
+
+
+def test_two_batches_at_once_run_a_notebook_once(cluster, tmp_path):
+    with counted(tmp_path, "import time; time.sleep(2)") as (path, runs):
+        options = {"scheduler": cluster.scheduler_address, "output": tmp_path / "results", "progress": False}
+        both = [threading.Thread(target=reproduce, args=([path], "smoke"), kwargs=options) for _ in range(2)]
+        for each in both:
+            each.start()
+        for each in both:
+            each.join()
+        assert runs() == [0]
+
+
+def test_what_killed_processes_left_is_cleared(cluster, tmp_path):
+    with counted(tmp_path) as (path, _):
+        folder = tmp_path / "results" / "smoke" / "notebooks"
+        folder.mkdir(parents=True)
+        mine, others = folder / ".03_counts-abc.ipynb", folder / ".03_counts_too-abc.ipynb"
+        for leftover in (mine, others):
+            leftover.write_text("half a copy")
+        reproduce([path], "smoke", scheduler=cluster.scheduler_address, output=tmp_path / "results", progress=False)
+        assert not mine.exists() and others.exists()
+        assert "half a copy" not in (folder.parent / "report.html").read_text()
+        assert "Left out" not in (folder.parent / "report.md").read_text(), "hidden files are no results"
+
+
+def test_a_lost_scheduler_is_a_clear_error_and_leaves_a_report(tmp_path, monkeypatch):
+    monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "2s")
+    begun, lost = tmp_path / "begun", tmp_path / "lost"
+    waits = f"""
+        import pathlib, time
+        pathlib.Path({str(begun)!r}).touch()
+        while not pathlib.Path({str(lost)!r}).exists():
+            time.sleep(0.1)
+    """
+    path = save(tmp_path / "03_waits.ipynb", parameters_cell("profile = None"), new_code_cell(textwrap.dedent(waits)))
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0", silence_logs=logging.CRITICAL) as own:
+
+        def lose() -> None:
+            while not begun.exists():
+                time.sleep(0.1)
+            own.sync(own.scheduler.close)
+
+        loser = threading.Thread(target=lose)
+        loser.start()
+        with pytest.raises(SinGANError, match=r"scheduler was lost.*run this again"):
+            reproduce([path], "smoke", scheduler=own.scheduler_address, output=tmp_path / "results", progress=False)
+        loser.join()
+        lost.touch()
+    assert (tmp_path / "results" / "smoke" / "report.html").exists()
+
+
+def test_a_scheduler_without_workers_says_how_to_start_one_and_waits(tmp_path, capfd):
+    with (
+        counted(tmp_path) as (path, runs),
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=logging.CRITICAL) as own,
+    ):
+        options = {"scheduler": own.scheduler_address, "output": tmp_path / "results"}
+        waiting = threading.Thread(target=reproduce, args=([path], "smoke"), kwargs=options)
+        waiting.start()
+        hint, seen = f"dask worker {own.scheduler_address}", ""
+        while hint not in seen:
+            assert waiting.is_alive()
+            time.sleep(0.1)
+            seen += capfd.readouterr().err
+        own.scale(1)
+        waiting.join()
+        assert runs() == [0]

@@ -17,7 +17,7 @@ import torch
 from singan_core import SinGAN, SinGANError, TrainConfig, load_or_train, train
 from singan_core.files import read_tensors
 
-CONFIG = TrainConfig.for_profile("smoke", min_size=21, kernels=4, iterations=25)
+CONFIG = TrainConfig.for_profile("smoke", min_size=21, kernels=4, iterations=12)
 PICTURE = torch.nn.functional.interpolate(
     torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9, (36, 48), mode="bilinear"
 )
@@ -27,7 +27,8 @@ PATIENCE = 120  # seconds until a child counts as hung
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_resume"])
+    # PyTorch's optimizers import `torch._dynamo` at their first use, which takes longer than a training here.
+    context.set_forkserver_preload(["tests.test_resume", "torch._dynamo"])
     return context
 
 
@@ -121,7 +122,7 @@ def test_killed_at_random_moments_a_training_ends_with_the_same_bits(processes, 
                 break
             time.sleep(0.001)
         if len(kills) < 8:
-            time.sleep(moments.uniform(0, 0.06))
+            time.sleep(moments.uniform(0, 0.03))
             process.kill()
         if finish(process) == 0:
             break

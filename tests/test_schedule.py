@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell
 
 from benchmarks import schedule
 from benchmarks.schedule import Notebook, Task, longest_chain, lower_bound, simulate, work
-from singan_core import TrainConfig, reproduce
+from singan_core import TrainConfig, planning, reproduce
 from singan_core.errors import SinGANError
 from singan_core.execution import leave_failure
 from singan_core.notebooks import Outcome, read_outcome
@@ -103,7 +103,7 @@ def test_tasks_come_in_the_order_of_the_plan(tmp_path):
     images = ["mountains", "peaks", "pagoda"]
     planned = [
         (run.path.stem, images.index(run.parameters.get("image_name", images[0])), run.parameters.get("seed", 0))
-        for run in reproduce.plan(paths, "smoke", tmp_path, seeds=[0, 1], images=images)
+        for run in planning.plan(paths, "smoke", tmp_path, seeds=[0, 1], images=images)
     ]
     notebooks = [
         Notebook(path.stem, 1.0, (), (), "image_name" in source, "seed" in source)
@@ -129,7 +129,7 @@ def test_every_picture_and_seed_has_pyramids_of_its_own():
 KEPT = Outcome(
     name="00_any", title="", question="", error=None, seconds=20.0, finished="2026-01-01T12:00:00+00:00",
     profile="laptop", seed=0, image="mountains", device="CPU", torch="2", commit=None,
-    pyramids={"base": {"shipped": True, "discriminators": False}}, fingerprint="",
+    pyramids={"base": {"shipped": True, "discriminators": False}}, files={}, fingerprint="",
 )  # fmt: skip
 
 
@@ -231,25 +231,25 @@ pathlib.Path({note!r}).write_text(str(time.monotonic() - begun))
 
 
 def test_a_real_batch_takes_as_long_as_the_simulated_one(tmp_path):
-    """Six notebooks sleep; the first two ask for one pyramid, which takes 2 s to train.
+    """Five notebooks sleep; the first two ask for one pyramid, which takes 2 s to train.
 
     The time of a run alone is what its outcome says, with the start of its kernel, less the time that it noted for the
     pyramid, training or waiting, of which the longer is the training; and the time in which its page was written.
     """
     paths, notes = [], {}
-    for number, seconds in enumerate((1, 1, 2, 1, 2, 1)):
+    for number, seconds in enumerate((1, 1, 2, 1, 1)):
         path, cells = tmp_path / f"{number:02}_sleeps.ipynb", [new_code_cell(SLEEP.format(seconds=seconds))]
         if number < 2:
             notes[path] = tmp_path / f"{number}.txt"
             cells.insert(0, new_code_cell(TRAIN.format(note=str(notes[path]))))
         paths.append(save(path, parameters_cell("profile = None"), *cells))
-    runs = reproduce.plan(paths, "smoke", tmp_path / "results" / "smoke")
+    runs = planning.plan(paths, "smoke", tmp_path / "results" / "smoke")
     environment = {"SINGAN_RUNS": str(tmp_path / "runs"), "SINGAN_FIGURES": str(tmp_path / "results")}
     with reproduce.cluster(None, 2) as client:
         # What a worker does once: importing PyTorch, and the templates of pages.
         client.run(leave_failure, paths[0], {}, tmp_path / "warm_up.ipynb", "not run")
         begun = time.monotonic()
-        reproduce.execute(client, runs, environment, progress=False)
+        reproduce.execute(client, runs, environment, None, progress=False)
         measured = time.monotonic() - begun
         workers = len(client.scheduler_info()["workers"])
 

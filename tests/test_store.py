@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 
 import pytest
 import torch
@@ -16,10 +17,18 @@ from singan_core.model import HISTORY_COLUMNS, pack
 from singan_core.store import run_folder, run_key, store_folder
 
 
+@pytest.fixture(scope="module")
+def finished(picture, tiny, tmp_path_factory):
+    """A finished run: (model, store). Tests must not change it."""
+    store = tmp_path_factory.mktemp("store")
+    return load_or_train(picture, tiny, store=store, progress=False, device="cpu"), store
+
+
 @pytest.fixture
-def trained(picture, tiny, tmp_path):
-    """A finished run in a store of its own: (model, store, run folder)."""
-    model = load_or_train(picture, tiny, store=tmp_path, progress=False, device="cpu")
+def trained(finished, picture, tiny, tmp_path):
+    """The finished run in a store of the test's own: (model, store, run folder)."""
+    model, store = finished
+    shutil.copytree(store, tmp_path, dirs_exist_ok=True)
     return model, tmp_path, run_folder(picture, tiny, tmp_path)
 
 

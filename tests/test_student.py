@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from singan_core import student
 from singan_core.errors import SinGANError
 from singan_core.notebooks import read_notebook
-from singan_core.reproduce import find_notebooks
+from singan_core.planning import find_notebooks
 from singan_core.student import find_exercises, leaks, main, make_student_edition, without_solutions
 
 EXERCISE = '''

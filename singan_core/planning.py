@@ -1,0 +1,232 @@
+"""The plan of a batch: notebooks x seeds x pictures as runs, and which of them are due.
+
+A run is due unless its executed copy stands for what running it again would give. `reproduce` has the due ones done.
+"""
+
+import contextlib
+import difflib
+import functools
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from singan_core.claims import load_claims
+from singan_core.errors import SinGANError
+from singan_core.files import write_text
+from singan_core.images import data_folder, sample_names
+from singan_core.notebooks import (
+    CHECKOUT,
+    Notebook,
+    check_declared,
+    code_cells,
+    declared_parameters,
+    read_notebook,
+    read_outcome,
+)
+from singan_core.plots import profile_folder
+from singan_core.store import shipped_pyramid
+from singan_core.trace import digest
+
+LARGEST_SEED = 2**63 - 1
+"""PyTorch's generators take no larger one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook with one set of parameters: a task of the batch.
+
+    variant: empty for the notebook's own seed and picture, else their label, as `peaks-seed1`. folder: where figures
+    go. fingerprint: of what the results depend on, pictures and pyramids apart. cells: how many there are to execute.
+    seconds: the time of the last run, None where there is none.
+    """
+
+    path: Path
+    parameters: dict[str, Any]
+    variant: str
+    folder: Path
+    fingerprint: str
+    cells: int
+    seconds: float | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.path.stem} {self.variant}".strip()
+
+    @property
+    def executed(self) -> Path:
+        """The executed copy."""
+        return self.folder / "notebooks" / self.path.name
+
+    def up_to_date(self, retraining_since: float | None = None) -> bool:
+        """Whether what the last run has left is what running it again would give.
+
+        So it is when the run had no error, its figures, results and page are there as it wrote them, and the notebook,
+        its parameters and claims, the code, its pictures and which pyramids are shipped are as they were.
+        retraining_since: seconds since 1970; then what counts is that the run was made later, with its own trainings.
+        """
+        try:
+            outcome = read_outcome(self.executed)
+        except SinGANError:
+            return False
+        if outcome.error is not None or outcome.fingerprint != self.fingerprint:
+            return False
+        if not self.executed.with_suffix(".html").exists():
+            return False
+        if any(digest(self.executed.parent / name) != found for name, found in outcome.files.items()):
+            return False
+        if retraining_since is not None:
+            return datetime.fromisoformat(outcome.finished).timestamp() >= int(retraining_since)
+        return all(
+            (shipped_pyramid(key, note["discriminators"]) is not None) == note["shipped"]
+            for key, note in outcome.pyramids.items()
+        )
+
+
+def plan(
+    paths: Sequence[Path],
+    profile: str,
+    folder: Path,
+    *,
+    seeds: Sequence[int] = (),
+    images: Sequence[str] = (),
+    retrain: bool = False,
+) -> list[Run]:
+    """The runs of notebooks x seeds x pictures, those with the notebooks' own seed and picture first.
+
+    A notebook takes of the parameters what it declares: one that trains nothing has no `retrain`. Raises SinGANError
+    for pictures that are not bundled, a seed that is none, a misspelt parameter, and one that no notebook declares.
+    """
+    for name in images:
+        check_picture(name)
+    for seed in seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise SinGANError(f"A seed is a whole number from 0 to {LARGEST_SEED}, got {seed}.")
+    for path in paths:
+        if any(path.stem == other.stem and path != other for other in paths):
+            raise SinGANError(f"Two notebooks are called {path.stem}: run them with different output folders.")
+    wanted = {name for name, asked in (("retrain", retrain), ("seed", seeds), ("image_name", images)) if asked}
+    sources = [read_notebook(path) for path in paths]
+    declared = [declared_parameters(source) for source in sources]
+    for path, source, names in zip(paths, sources, declared, strict=True):
+        nowhere = {name for name in wanted if not any(name in others for others in declared)}
+        misspelt = {name for name in wanted if name not in names and difflib.get_close_matches(name, names)}
+        check_declared(path, source, sorted({"profile"} | nowhere | misspelt))
+    runs = []
+    for path, source, names in zip(paths, sources, declared, strict=True):
+        for image in dict.fromkeys(images) if images and "image_name" in names else [None]:
+            for seed in dict.fromkeys(seeds) if seeds and "seed" in names else [None]:
+                asked = {"image_name": image, "seed": seed}
+                asked = {name: value for name, value in asked.items() if value is not None and value != names[name]}
+                label = "-".join(f"seed{value}" if name == "seed" else value for name, value in asked.items())
+                parameters = {"profile": profile} | asked
+                place = folder / label
+                runs.append(
+                    Run(
+                        path,
+                        parameters | ({"retrain": True} if retrain and "retrain" in names else {}),
+                        label,
+                        place,
+                        fingerprint(path.stem, source, parameters),
+                        1 + len(code_cells(source)),  # and the one with the parameters
+                        last_seconds(place / "notebooks" / path.name),
+                    )
+                )
+    return sorted(runs, key=lambda run: bool(run.variant))
+
+
+def check_picture(name: str) -> None:
+    """SinGANError for a name that no bundled picture has, or that cannot be part of the names of results."""
+    own = (
+        f"A picture of your own goes to {data_folder() / 'images'}, under a name of lower-case letters, digits, _ and -"
+    )
+    if name not in sample_names():
+        close = difflib.get_close_matches(name, sample_names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sample_names())}."
+        hint = f"{own}; give that name without its suffix." if set("./\\") & set(name) else hint
+        raise SinGANError(f"There is no bundled picture {name!r}: {hint}")
+    if not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise SinGANError(f"The picture {name!r} cannot be run by this name. {own}: rename it.")
+
+
+def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
+    """Notebooks by path, number or beginning of the name, in the given order; all of the series by default.
+
+    Raises SinGANError that lists what there is.
+    """
+    series = sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    found = list(series) if names is None else []
+    for name in names or []:
+        if Path(name).suffix == ".ipynb":
+            matches = [Path(name).resolve()] if Path(name).is_file() else []
+        else:
+            beginning = str(name).zfill(2) if str(name).isdigit() else str(name)
+            matches = [path for path in series if path.stem.startswith(beginning)]
+        if not matches:
+            known = [path.stem for path in series]
+            close = [stem for stem in known if str(name).lower() in stem] or difflib.get_close_matches(
+                str(name), [*known, *(stem[3:] for stem in known)], n=1
+            )
+            hint = f"did you mean {close[0]}?" if close else f"give a path or one of: {', '.join(known) or 'none'}."
+            raise SinGANError(f"There is no notebook {str(name)!r}: {hint}")
+        found += [path for path in matches if path not in found]
+    if not found:
+        raise SinGANError(f"There are no notebooks in {CHECKOUT / 'notebooks'}: run this from a checkout.")
+    return found
+
+
+def results_folder(profile: str, output: str | Path | None = None) -> Path:
+    """Where results of a profile go: <output>/<profile>, by default beside the figures (`plots.profile_folder`)."""
+    return (Path(output) / profile if output else profile_folder(profile)).resolve()
+
+
+def last_seconds(executed: Path) -> float | None:
+    """The time of the run that left this copy, None where there is none."""
+    try:
+        return max(read_outcome(executed).seconds, 1.0)
+    except SinGANError:
+        return None
+
+
+@contextlib.contextmanager
+def retraining(folder: Path) -> Iterator[float]:
+    """Gives the time, in seconds since 1970, when the retraining of what lies in a folder of results began.
+
+    A file in the folder keeps it until the context ends without an exception, so that a retraining that was interrupted
+    goes on when it is asked for again.
+    """
+    mark = folder / ".retraining"
+    try:
+        begun = float(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        begun = time.time()
+        write_text(mark, f"{begun}\n")
+    yield begun
+    mark.unlink(missing_ok=True)
+
+
+def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> str:
+    """A hash of a run's cells, parameters and claims, the package's code, PyTorch's version, and the kind of device.
+
+    Not of `retrain`: what was trained again is what training gives.
+    """
+    cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
+    claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
+    text = json.dumps([cells, parameters, claims, str(torch.__version__), torch.cuda.is_available()], sort_keys=True)
+    return hashlib.sha256(text.encode() + code_fingerprint()).hexdigest()[:16]
+
+
+@functools.cache
+def code_fingerprint() -> bytes:
+    """A hash of the package's code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()

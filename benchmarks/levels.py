@@ -58,14 +58,13 @@ class Climb:
         if self.trainer is not None:
             self.model.levels.append(self.trainer.finished())
             self.trainer = None
-        level = len(self.model.levels)
-        if level < len(self.reals):
-            self.trainer = LevelTrainer(self.model, self.reals[level], self.rng)
+        if self.reals:  # as in a training, those of finished levels are given up
+            self.trainer = LevelTrainer(self.model, self.reals.pop(0), self.rng)
         return self.trainer is not None
 
     def to_finest(self) -> "Climb":
         """Begin the finest level; returns itself."""
-        while self.up() and len(self.model.levels) < len(self.reals) - 1:
+        while self.up() and self.reals:
             pass
         return self
 

@@ -115,7 +115,7 @@ def race(
     """Times of the reference and of the package's `configs` at the first `levels` levels (None: all)."""
     climbs = {name: Climb(image, config, device) for name, config in configs.items()}
     first = next(iter(climbs.values()))
-    run = Race(climbs, repeats, levels or len(first.reals), device)
+    run = Race(climbs, repeats, levels or len(first.shape), device)
     with reference_resize(reference.imresize), contextlib.suppress(Enough):  # restores what the race switches
         train_on_reference(image, replace(first.config, iterations=run.iterations), device, run)
     return run.times

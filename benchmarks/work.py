@@ -132,7 +132,7 @@ def utilisation(
     side = side or (8192 if device.type == "cuda" else 2048)
     first = next(iter(configs.values()))
     climb = Climb(image, first, torch.device("cpu"))
-    kernels, size = first.kernels_at(len(climb.reals) - 1), climb.shape.sizes[-1]
+    kernels, size = first.kernels_at(len(climb.shape) - 1), climb.shape.sizes[-1]
     found_peaks = {
         name: peaks(kernels, size, side, DTYPES[name], device) for name in {c.precision for c in configs.values()}
     }

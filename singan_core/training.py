@@ -58,10 +58,11 @@ def train(
     rng = torch.Generator(device).manual_seed(config.seed)
     if checkpoint is not None and checkpoint.exists():
         model, trainer = load_checkpoint(checkpoint, config, reals, rng, targets)
+        del reals[: len(model.levels) + 1]
     else:
         z_star = torch.randn(noise_shape(0, shape.sizes[0], config), generator=rng, device=device, dtype=config.dtype)
         model = SinGAN(config, shape, z_star)
-        trainer = LevelTrainer(model, reals[0], rng)
+        trainer = LevelTrainer(model, reals.pop(0), rng)
     saved = time.monotonic()
     started = saved - model.seconds
 
@@ -83,9 +84,10 @@ def train(
                     raise KeyboardInterrupt
             model.levels.append(trainer.finished())
             reporter.report(trainer, level_done=True)
-            if len(model.levels) == len(reals):
+            if not reals:
                 return model
-            trainer = LevelTrainer(model, reals[len(model.levels)], rng)
+            trainer = None  # its images make room for those of the next level
+            trainer = LevelTrainer(model, reals.pop(0), rng)
             save()
 
 
@@ -156,9 +158,8 @@ class LevelTrainer:
             reconstruction = self._reconstruction_from_below()
             self.amplitude = config.noise_amplitude * F.mse_loss(reconstruction, real).sqrt().item()
         self.reconstruction_below = pad(reconstruction, config.layers)
-        shape = noise_shape(self.index, real.shape[-2:], config)
-        z_star = pad_noise(model.reconstruction_noise(self.index, shape), config)
-        self.reconstruction_noise = self.amplitude * z_star
+        # z* is zero at all levels but the first, where the amplitude is 1
+        self.reconstruction_noise = None if self.index else pad_noise(model.z_star, config)
         self.texture = None
         if config.texture_weight:
             self.texture = TextureLoss(make_features(config.texture_features), real)
@@ -195,7 +196,10 @@ class LevelTrainer:
             with torch.no_grad(), self._autocast():
                 fake = self.generator(noise, previous)
             critic_real, critic_fake = self._discriminator_step(real, fake, due)
-        rebuilt_from = [self.view.cut(part, margin) for part in (self.reconstruction_noise, self.reconstruction_below)]
+        below = self.view.cut(self.reconstruction_below, margin)
+        fixed_noise = self.reconstruction_noise
+        fixed_noise = torch.zeros_like(below) if fixed_noise is None else self.view.cut(fixed_noise, margin)
+        rebuilt_from = [fixed_noise, below]
         for _ in range(self.config.generator_steps):  # the last noise and previous image are kept, as the authors do
             generator_fake, reconstruction = self._generator_step(real, noise, previous, rebuilt_from)
         self.losses.copy_(
@@ -205,9 +209,9 @@ class LevelTrainer:
     def finished(self) -> Level:
         """The trained level, ready to be drawn from."""
         release_free_memory(self.real.device)
-        # in the place of the image from below, which is not needed any more
-        rebuilt_from = [self.reconstruction_below.add_(self.reconstruction_noise)] if self.config.alpha else []
-        self.view.settle(self.generator, self.amplitude, rebuilt_from)
+        if self.reconstruction_noise is not None:
+            self.reconstruction_below += self.reconstruction_noise
+        self.view.settle(self.generator, self.amplitude, [self.reconstruction_below] if self.config.alpha else [])
         level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy())
         finish(level, self.real)
         return level

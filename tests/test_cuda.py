@@ -165,6 +165,7 @@ ONE_EACH = {"discriminator_steps": 1, "generator_steps": 1}
         pytest.param({"penalty_every": 4, "iterations": 18}, 4, id="four patterns of penalties"),
         pytest.param({"decay_at": 0.5, "iterations": 10}, 1, id="learning rate decays while graphs run"),
         pytest.param({"noise_padding": True, "alpha": 0.0}, 1, id="padded noise, no reconstruction"),
+        pytest.param({"texture_weight": 1.0}, 1, id="texture loss"),
     ],
 )
 def test_graphs_train_as_ordinary_iterations_do(changes, patterns):

@@ -168,9 +168,8 @@ begun, step = pathlib.Path({begun!r}), LevelTrainer.step
 
 def slow_step(trainer):
     step(trainer)
-    if trainer.index == 1:
-        begun.touch()
-        time.sleep(0.3)
+    begun.touch()
+    time.sleep(0.3)
 
 LevelTrainer.step = slow_step
 load_or_train(sample_image("bricks"), TrainConfig.for_profile("smoke", max_size=24, iterations=500))
@@ -207,16 +206,8 @@ def test_an_interrupted_batch_saves_its_training_and_leaves_a_report(tmp_path, k
 
 def test_an_existing_cluster_is_left_running(cluster, tmp_path):
     with counted(tmp_path) as (path, runs):
-        for seed in (3, 4):
-            reproduce(
-                [path],
-                "smoke",
-                seeds=[seed],
-                scheduler=cluster.scheduler_address,
-                output=tmp_path / "results",
-                progress=False,
-            )
-        assert runs() == [3, 4]
+        reproduce([path], "smoke", scheduler=cluster.scheduler_address, output=tmp_path / "results", progress=False)
+        assert runs() == [0]
     assert len(cluster.scheduler.workers) == 1
 
 

@@ -77,7 +77,8 @@ def train(
             while trainer.iteration < trainer.iterations:
                 trainer.step()
                 model.seconds = time.monotonic() - started
-                reporter.report(trainer)
+                if trainer.iteration < trainer.iterations:  # the last one is reported with the level finished
+                    reporter.report(trainer)
                 if interrupted() or time.monotonic() - saved >= checkpoint_seconds:
                     save()
                 if interrupted():

@@ -13,6 +13,7 @@ import keyword
 import math
 import numbers
 import operator
+import os
 import re
 import subprocess
 from collections import Counter
@@ -73,7 +74,8 @@ class Claim:
 class Verdict:
     """A claim beside one notebook run's measurements of it; shows itself in a notebook and as text.
 
-    image: the name of the picture, None where the notebook takes none. commit: see `current_commit`.
+    image: the name of the picture, None where the notebook takes none. commit: see `current_commit`. edition: of the
+    notebook, as the batch has it (see `planning.edition`); None for a measurement outside of a batch.
     """
 
     claim: Claim
@@ -82,6 +84,7 @@ class Verdict:
     seed: int
     image: str | None = None
     commit: str | None = None
+    edition: str | None = None
 
     @property
     def outcome(self) -> str:
@@ -303,7 +306,8 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
     claim = find_claim(claim_id)
     profile = resolve_profile(profile)
     _check_run(seed, image)
-    found = Verdict(claim, _checked_values(claim, measured), profile, int(seed), image, current_commit())
+    edition = os.environ.get("SINGAN_EDITION") or None
+    found = Verdict(claim, _checked_values(claim, measured), profile, int(seed), image, current_commit(), edition)
     found.outcome  # noqa: B018, a rule that cannot be computed fails before anything is written
     result = {
         "claim": claim.id,
@@ -314,6 +318,7 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
         "torch": str(torch.__version__),
         "device": device_name(),
         "commit": found.commit,
+        "edition": edition,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path = profile_folder(profile) / "results" / _file_name(found)
@@ -364,7 +369,8 @@ def _read_result(path: Path, claims: Mapping[str, Claim]) -> Verdict:
         values = _checked_values(claims[claim], measured)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SinGANError(f"it is damaged or by another version ({error!r})") from error
-    found = Verdict(claims[claim], values, str(profile), seed, image, None if commit is None else str(commit))
+    texts = (None if text is None else str(text) for text in (commit, result.get("edition")))
+    found = Verdict(claims[claim], values, str(profile), seed, image, *texts)
     found.outcome  # noqa: B018, divides by zero
     return found
 

@@ -6,6 +6,7 @@ parameters and where, is the business of `reproduce`.
 
 import contextlib
 import html
+import json
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ from singan_core.notebooks import (
     check_declared,
     code_cells,
     declared_parameters,
+    digest_of_cells,
     first_line,
     read_notebook,
     render,
@@ -55,6 +57,7 @@ def run_notebook(
     output: Path,
     *,
     environment: Mapping[str, str] | None = None,
+    edition: str = "",
     fingerprint: str = "",
     on_cell: Callable[[], Any] | None = None,
     stop: threading.Event | None = None,
@@ -64,8 +67,9 @@ def run_notebook(
     The working folder is the notebook's, as in JupyterLab. parameters: values for names that its `parameters` cell
     declares. output: the executed copy, ending in .ipynb; a failing notebook leaves one too, with the error in it. Page
     and log lie beside it; the log grows while the notebook runs. environment: variables for the kernel, on top of this
-    process's. fingerprint: kept in the outcome. on_cell: called after each executed cell. stop: an event that another
-    thread sets to have the kernel interrupted; in the main thread a Ctrl-C does that.
+    process's. edition, fingerprint: kept in the outcome, the former also in the results. on_cell: called after each
+    executed cell. stop: an event that another thread sets to have the kernel interrupted; in the main thread a Ctrl-C
+    does that.
 
     A failing cell gives an `Outcome` with its error. Raises SinGANError for an undeclared parameter and for files that
     cannot be read or written, and KeyboardInterrupt when the kernel was interrupted, so that trainings in it have saved
@@ -87,7 +91,9 @@ def run_notebook(
                 parameters=dict(parameters),
                 engine_name=OwnKernel.NAME,
                 progress_bar=False,
-                environment=kernel_environment({"SINGAN_TRACE": str(notes)} | dict(environment or {})),
+                environment=kernel_environment(
+                    {"SINGAN_TRACE": str(notes), "SINGAN_EDITION": edition} | dict(environment or {})
+                ),
                 folder=path.parent,
                 on_cell=on_cell,
                 live=log,
@@ -98,34 +104,48 @@ def run_notebook(
                 raise KeyboardInterrupt from failure
             error = f"cell [{failure.exec_count}]: {failure.ename}: {first_line(failure.evalue)}"
         except Exception as failure:  # the kernel died, or did not start: another notebook may well run
-            if stop.is_set():
+            if stop.wait(timeout=1.0):  # it may have got the signal that stops the batch first
                 raise KeyboardInterrupt from failure
             error = f"{type(failure).__name__}: {first_line(str(failure))}"
         log.line(f"failed: {error}" if error else "passed")
-        seconds = time.monotonic() - started
-        outcome = Outcome(
-            **about(path, notebook, parameters),
-            error=error,
-            seconds=round(seconds, 1),
-            **traced(read_trace(notes), output.parent),
-            fingerprint=fingerprint,
-        )
+        trace = read_trace(notes)
+        circumstances = about(path, notebook, parameters) | {
+            "error": error,
+            "seconds": round(time.monotonic() - started, 1),
+            "pyramids": trace.pyramids,
+            "edition": edition,
+            "fingerprint": fingerprint,
+        }
         executed = load_notebook_node(str(unfinished)) if unfinished.stat().st_size else notebook
-        executed.metadata["singan"] = asdict(outcome)
         executed.metadata.pop("papermill", None)  # has paths of this machine
-        write_ipynb(executed, str(unfinished))
-    write_text(output.with_suffix(".html"), render(executed))
-    return outcome
+        return finish(executed, circumstances, trace, unfinished, output)
 
 
 def leave_failure(path: Path, parameters: Mapping[str, Any], output: Path, error: str) -> None:
     """Write the copy and the page of a notebook that could not be run at all, with the reason."""
     notebook = read_notebook(path)
-    nothing = {"seconds": 0.0, "pyramids": {}, "files": {}, "fingerprint": ""}
-    notebook.metadata["singan"] = asdict(Outcome(**about(path, notebook, parameters), error=error, **nothing))
+    circumstances = about(path, notebook, parameters) | {"error": error, "seconds": 0.0, "pyramids": {}}
+    circumstances |= {"edition": "", "fingerprint": ""}
     with replacing(output) as unfinished:
-        write_ipynb(notebook, str(unfinished))
-    write_text(output.with_suffix(".html"), render(notebook))
+        finish(notebook, circumstances, Trace({}, {}, frozenset()), unfinished, output)
+
+
+def finish(executed: Notebook, circumstances: dict[str, Any], trace: Trace, unfinished: Path, output: Path) -> Outcome:
+    """Write the page of an executed notebook, and the copy with its outcome to `unfinished`, which becomes `output`.
+
+    circumstances: the fields of the outcome apart from the digests.
+    """
+    page = output.with_suffix(".html")
+    executed.metadata["singan"] = {"title": circumstances["title"], "error": circumstances["error"]}
+    write_text(page, render(executed))
+    write_ipynb(executed, str(unfinished))
+    cells = digest_of_cells(json.loads(unfinished.read_text(encoding="utf-8"))["cells"])
+    files = trace.read | {path: digest(path) for path in {*trace.written, page}}
+    names = {Path(os.path.relpath(path, output.parent)).as_posix(): found for path, found in files.items()}
+    outcome = Outcome(**circumstances, files=dict(sorted(names.items())), cells=cells)
+    executed.metadata["singan"] = asdict(outcome)
+    write_ipynb(executed, str(unfinished))
+    return outcome
 
 
 def about(path: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,21 +156,15 @@ def about(path: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> dict
         "name": path.stem,
         "title": title,
         "question": question,
-        "finished": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "finished": datetime.now().astimezone().isoformat(timespec="milliseconds"),
         "profile": str(values.get("profile", "")),
         "seed": values.get("seed"),
         "image": values.get("image_name"),
         "device": device_name(),
         "torch": str(torch.__version__),
         "commit": current_commit(),
+        "retrained": values.get("retrain") is True,
     }
-
-
-def traced(trace: Trace, folder: Path) -> dict[str, dict[str, Any]]:
-    """The fields of an outcome that come from the notes of the run; its executed copy lies in the folder."""
-    files = trace.read | {path: digest(path) for path in trace.written}
-    names = {Path(os.path.relpath(path, folder)).as_posix(): found for path, found in files.items()}
-    return {"pyramids": trace.pyramids, "files": dict(sorted(names.items()))}
 
 
 class Log:

@@ -49,6 +49,17 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder where there is none. Raises SinGANError when no file can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SinGANError(f"Cannot write to the folder {folder} ({reason}): choose another one.") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one piece."""
     with replacing(path) as temporary:

@@ -175,7 +175,7 @@ def sample_mask(name: str) -> torch.Tensor:
 
 
 def sample_names() -> list[str]:
-    """List the names of the bundled pictures, without the masks, in alphabetical order."""
+    """List the names of the bundled pictures and those in data/own, without the masks, in alphabetical order."""
     return sorted(_sample_files(masks=False))
 
 
@@ -189,12 +189,17 @@ def data_folder() -> Path:
     return folder
 
 
+OWN = "own"
+"""Folder beside that of the bundled pictures for a person's own ones, which are found by name as well."""
+
+
 def _sample_files(masks: bool) -> dict[str, Path]:
     """Map the names of the bundled pictures to their files, or to those of their masks, <name>_mask.png."""
     folder = data_folder() / "images"
     if not os.path.isdir(folder):
         raise SinGANError(f"There is no folder {folder}; set SINGAN_DATA to the data folder of a checkout.")
-    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES]
+    places = [place for place in (data_folder() / OWN, folder) if os.path.isdir(place)]  # bundled ones win
+    files = [file for place in places for file in place.iterdir() if file.suffix.lower() in SUFFIXES]
     return {file.stem.removesuffix("_mask"): file for file in files if file.stem.endswith("_mask") == masks}
 
 

@@ -11,12 +11,14 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
+from singan_core.trace import digest_of
 
 try:
     import papermill
@@ -47,9 +49,10 @@ class Outcome:
     name: its file name without suffix. error: cell and exception in one line, None when every cell ran. seconds: run
     time with the start of the kernel. finished: local date and time. profile, seed, image: its parameters, None where
     it has no such. device, torch, commit: where, and with which versions. pyramids: the runs that it asked for, by key:
-    whether the pyramid was shipped, and whether it needed the discriminators. files: pictures that it read and figures
-    and results that it wrote, relative to the executed copy's folder, each with a digest of its content. fingerprint:
-    of all else that the run depended on, see `planning`.
+    whether the pyramid was shipped, and whether it needed the discriminators. retrained: whether it was asked to train
+    them again. files: pictures and shipped pyramids that it read, and figures, results and the page that it wrote,
+    relative to the executed copy's folder, each with a digest of its content. cells: a digest of the copy's cells.
+    edition, fingerprint: of all else that the run depended on, without and with its parameters, see `planning`.
     """
 
     name: str
@@ -65,7 +68,10 @@ class Outcome:
     torch: str
     commit: str | None
     pyramids: dict[str, dict[str, bool]]
+    retrained: bool
     files: dict[str, str]
+    cells: str
+    edition: str
     fingerprint: str
 
 
@@ -81,11 +87,32 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def read_outcome(executed: Path) -> Outcome:
-    """What is recorded in an executed copy. Raises SinGANError for any other file."""
+    """What is recorded in an executed copy. Raises SinGANError for any other file, and for an edited copy."""
     try:
-        return Outcome(**json.loads(executed.read_text(encoding="utf-8"))["metadata"]["singan"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        copy = json.loads(executed.read_text(encoding="utf-8"))
+        outcome = Outcome(**copy["metadata"]["singan"])
+        datetime.fromisoformat(outcome.finished)
+        for field in fields(Outcome):
+            value = getattr(outcome, field.name)
+            if not isinstance(value, _KINDS.get(field.name, field.type)):
+                raise TypeError(f"{field.name} is {value!r}")
+        if any(set(note) != {"shipped", "discriminators"} for note in outcome.pyramids.values()):
+            raise TypeError(f"pyramids is {outcome.pyramids!r}")
+        cells = digest_of_cells(copy["cells"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SinGANError(f"{executed} is no executed copy of a notebook ({error!r}): run the notebook.") from error
+    if cells != outcome.cells:
+        raise SinGANError(f"{executed} was edited after its run: run the notebook again.")
+    return outcome
+
+
+_KINDS = {"seconds": (int, float), "pyramids": dict, "files": dict}
+"""Types of the fields of an outcome in JSON where their annotation is another."""
+
+
+def digest_of_cells(cells: Any) -> str:
+    """A hash of a notebook's cells, as they are in its file."""
+    return digest_of(json.dumps(cells, sort_keys=True).encode())
 
 
 # -- what a notebook says about itself

@@ -8,6 +8,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ import torch
 from singan_core.claims import load_claims
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
-from singan_core.images import data_folder, sample_names
+from singan_core.images import OWN, data_folder, sample_names
 from singan_core.notebooks import (
     CHECKOUT,
     Notebook,
@@ -33,7 +34,7 @@ from singan_core.notebooks import (
 )
 from singan_core.plots import profile_folder
 from singan_core.store import shipped_pyramid
-from singan_core.trace import digest
+from singan_core.trace import digest, digest_of
 
 LARGEST_SEED = 2**63 - 1
 """PyTorch's generators take no larger one."""
@@ -44,14 +45,15 @@ class Run:
     """One notebook with one set of parameters: a task of the batch.
 
     variant: empty for the notebook's own seed and picture, else their label, as `peaks-seed1`. folder: where figures
-    go. fingerprint: of what the results depend on, pictures and pyramids apart. cells: how many there are to execute.
-    seconds: the time of the last run, None where there is none.
+    go. edition, fingerprint: of what the results depend on, pictures and pyramids apart, without and with the
+    parameters. cells: how many there are to execute. seconds: the time of the last run, None where there is none.
     """
 
     path: Path
     parameters: dict[str, Any]
     variant: str
     folder: Path
+    edition: str
     fingerprint: str
     cells: int
     seconds: float | None
@@ -78,12 +80,11 @@ class Run:
             return False
         if outcome.error is not None or outcome.fingerprint != self.fingerprint:
             return False
-        if not self.executed.with_suffix(".html").exists():
-            return False
         if any(digest(self.executed.parent / name) != found for name, found in outcome.files.items()):
             return False
         if retraining_since is not None:
-            return datetime.fromisoformat(outcome.finished).timestamp() >= int(retraining_since)
+            finished = datetime.fromisoformat(outcome.finished).timestamp()
+            return finished >= retraining_since and outcome.retrained == ("retrain" in self.parameters)
         return all(
             (shipped_pyramid(key, note["discriminators"]) is not None) == note["shipped"]
             for key, note in outcome.pyramids.items()
@@ -121,6 +122,7 @@ def plan(
         check_declared(path, source, sorted({"profile"} | nowhere | misspelt))
     runs = []
     for path, source, names in zip(paths, sources, declared, strict=True):
+        version = edition(path.stem, source)
         for image in dict.fromkeys(images) if images and "image_name" in names else [None]:
             for seed in dict.fromkeys(seeds) if seeds and "seed" in names else [None]:
                 asked = {"image_name": image, "seed": seed}
@@ -134,7 +136,8 @@ def plan(
                         parameters | ({"retrain": True} if retrain and "retrain" in names else {}),
                         label,
                         place,
-                        fingerprint(path.stem, source, parameters),
+                        version,
+                        fingerprint(version, parameters),
                         1 + len(code_cells(source)),  # and the one with the parameters
                         last_seconds(place / "notebooks" / path.name),
                     )
@@ -144,13 +147,11 @@ def plan(
 
 def check_picture(name: str) -> None:
     """SinGANError for a name that no bundled picture has, or that cannot be part of the names of results."""
-    own = (
-        f"A picture of your own goes to {data_folder() / 'images'}, under a name of lower-case letters, digits, _ and -"
-    )
+    own = f"Copy a picture of your own to {data_folder() / OWN}, under a name of lower-case letters, digits, _ and -"
     if name not in sample_names():
         close = difflib.get_close_matches(name, sample_names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sample_names())}."
-        hint = f"{own}; give that name without its suffix." if set("./\\") & set(name) else hint
+        hint = f"{own}, and give that name without the suffix." if set("./\\") & set(name) else hint
         raise SinGANError(f"There is no bundled picture {name!r}: {hint}")
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise SinGANError(f"The picture {name!r} cannot be run by this name. {own}: rename it.")
@@ -164,6 +165,8 @@ def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
     series = sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     found = list(series) if names is None else []
     for name in names or []:
+        if not str(name):
+            raise SinGANError("The name of a notebook is empty; leave the option out to run all of them.")
         if Path(name).suffix == ".ipynb":
             matches = [Path(name).resolve()] if Path(name).is_file() else []
         else:
@@ -196,31 +199,39 @@ def last_seconds(executed: Path) -> float | None:
 
 
 @contextlib.contextmanager
-def retraining(folder: Path) -> Iterator[float]:
-    """Gives the time, in seconds since 1970, when the retraining of what lies in a folder of results began.
+def retraining(folder: Path, runs: Iterable[Run]) -> Iterator[float]:
+    """Gives the time, in seconds since 1970, when the retraining of these runs began.
 
     A file in the folder keeps it until the context ends without an exception, so that a retraining that was interrupted
-    goes on when it is asked for again.
+    goes on when the same runs are asked for again.
     """
-    mark = folder / ".retraining"
+    asked = digest_of(" ".join(sorted(run.label for run in runs)).encode())
+    mark = folder / f".retraining-{asked}"
     try:
         begun = float(mark.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        begun = math.inf
+    if not 0 <= begun <= time.time():
         begun = time.time()
         write_text(mark, f"{begun}\n")
     yield begun
     mark.unlink(missing_ok=True)
 
 
-def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> str:
-    """A hash of a run's cells, parameters and claims, the package's code, PyTorch's version, and the kind of device.
+def fingerprint(version: str, parameters: dict[str, Any]) -> str:
+    """A hash of a notebook's edition and a run's parameters.
 
     Not of `retrain`: what was trained again is what training gives.
     """
+    return digest_of(json.dumps([version, parameters], sort_keys=True).encode())
+
+
+def edition(name: str, notebook: Notebook) -> str:
+    """A hash of a notebook's cells and claims, the package's code, PyTorch's version, and the kind of device."""
     cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
     claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
-    text = json.dumps([cells, parameters, claims, str(torch.__version__), torch.cuda.is_available()], sort_keys=True)
-    return hashlib.sha256(text.encode() + code_fingerprint()).hexdigest()[:16]
+    text = json.dumps([cells, claims, str(torch.__version__), torch.cuda.is_available()], sort_keys=True)
+    return digest_of(text.encode() + code_fingerprint())
 
 
 @functools.cache

@@ -83,6 +83,8 @@ def needs(outcomes: Iterable[Outcome]) -> dict[str, dict[str, Any]]:
 def ship_run(run: Path, folder: Path, *, discriminators: bool, commit: str | None) -> Entry:
     """Write the pyramid of a finished run to folder/<key>.safetensors, lightened; gives its entry of the manifest.
 
+    Losses, which nothing is drawn from, are in single precision, or in half where the file would be too large.
+
     commit: the version of the code to name, see `claims.current_commit`.
 
     Raises SinGANError when there is no such run, or its file would be larger than MAX_BYTES.
@@ -92,6 +94,9 @@ def ship_run(run: Path, folder: Path, *, discriminators: bool, commit: str | Non
     tensors = lightened(model, tensors, settings, discriminators)
     path = folder / f"{run.name}.safetensors"
     write_tensors(path, tensors, settings)
+    if path.stat().st_size > MAX_BYTES:
+        losses = {name: value.half() for name, value in tensors.items() if name.endswith(".history")}
+        write_tensors(path, tensors | losses, settings)
     size = path.stat().st_size
     if size > MAX_BYTES:
         path.unlink()
@@ -123,7 +128,7 @@ def lightened(model: SinGAN, tensors: dict[str, Tensor], settings: dict, discrim
 
     An error of a coarse level grows on its way up. So the coarsest levels stay in single precision, as few of them as
     keep every value of SAMPLES samples within 1/255 of the range. Discriminators, which draw nothing, are in half
-    precision everywhere, losses in single.
+    precision everywhere.
     """
     kept = {name: value for name, value in tensors.items() if discriminators or ".discriminator." not in name}
     samples = model.sample(SAMPLES, seed=0)

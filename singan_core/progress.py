@@ -125,10 +125,11 @@ PASS_OVERHEAD = 5e5
 def deferred_interrupt(then: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
     """Hold back the first Ctrl-C or SIGTERM; gives a function that tells if it came, to act on it when it suits.
 
-    SIGTERM is what clusters send to a process that is to end soon. then: called when it comes. A second signal does
-    what it always does. Outside the main thread, where signals cannot be handled, nothing is held back.
+    SIGTERM is what clusters send to a process that is to end soon. then: called when it comes. Another signal, a second
+    later or more, does what it always does; some programs send the first one twice. Outside the main thread, where
+    signals cannot be handled, nothing is held back.
     """
-    came: list[int] = []
+    came: list[float] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -139,10 +140,13 @@ def deferred_interrupt(then: Callable[[], None] | None = None) -> Iterator[Calla
             signal.signal(number, handler)
 
     def hold_back(number: int, frame: object) -> None:
-        came.append(number)
-        restore()
-        if then is not None:
-            then()
+        came.append(time.monotonic())
+        if len(came) == 1:
+            if then is not None:
+                then()
+        elif came[-1] - came[0] >= 1.0:
+            restore()
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, hold_back)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -145,6 +146,25 @@ class Report:
     @property
     def runs(self) -> list[Run]:
         return [run for section in self.sections for run in (section.own, *section.variants) if run]
+
+    @property
+    def outdated(self) -> dict[str, list[str]]:
+        """Measurements that the last run of their notebook would not give again: notebook to the runs they are of.
+
+        Since then that very run has failed, or the notebook, its claims or the code have become another edition.
+        """
+        editions: dict[str, str] = {}
+        for run in sorted(self.runs, key=lambda run: datetime.fromisoformat(run.outcome.finished)):
+            editions[run.outcome.name] = run.outcome.edition
+        failed = {(each.name, each.seed, each.image) for each in (run.outcome for run in self.runs) if each.error}
+        found: dict[str, list[str]] = {}
+        for summary in self.summaries:
+            name = summary.claim.notebook
+            for run in summary.runs:
+                older = run.edition is not None and run.edition != editions.get(name, run.edition)
+                if (older or (name, run.seed, run.image) in failed) and run.run not in found.setdefault(name, []):
+                    found[name].append(run.run)
+        return {name: runs for name, runs in found.items() if runs}
 
     @property
     def shown(self) -> list[str]:
@@ -389,9 +409,16 @@ def _warnings(report: Report) -> list[str]:
         f"{failed} of the runs failed: their errors stand in the sections of the notebooks.": failed > 0,
         f"In {disagreeing} of the claims single runs have another verdict than all together.": disagreeing > 0,
         f"Further runs may change {open_} of the verdicts: those within the scatter.": open_ > 0,
+        f"Out of date, but counted: measurements of {_listed(report.outdated)}. The notebook or the code has changed "
+        "since, or the run has failed. Run these again.": bool(report.outdated),
         f"The claims cannot be read: {report.problem}": bool(report.problem),
     }
     return [warning for warning, holds in found.items() if holds]
+
+
+def _listed(outdated: dict[str, list[str]]) -> str:
+    """`02_training_and_losses (mountains, seed 1; mountains, seed 2)`."""
+    return ", ".join(f"{name} ({'; '.join(runs)})" for name, runs in outdated.items())
 
 
 _EXPLANATION = (

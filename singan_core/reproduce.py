@@ -26,11 +26,12 @@ from tqdm.auto import tqdm
 from singan_core.config import resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.execution import absolute_folders, leave_failure, run_notebook
+from singan_core.files import check_writable
 from singan_core.notebooks import Outcome, first_line, read_outcome
 from singan_core.planning import Run, find_notebooks, plan, results_folder, retraining
 from singan_core.progress import deferred_interrupt
 from singan_core.report import minutes, write_report
-from singan_core.store import check_store
+from singan_core.store import store_folder
 
 try:
     import dask
@@ -74,12 +75,13 @@ def reproduce(
     profile = resolve_profile(profile)
     folder = results_folder(profile, output)
     runs = plan(find_notebooks(notebooks), profile, folder, seeds=seeds, images=images, retrain=retrain)
-    check_store()
+    check_writable(store_folder())
+    check_writable(folder)
     environment = {name: value for name, value in absolute_folders(os.environ).items() if name in HANDED_ON}
     environment |= {"SINGAN_PROFILE": profile, "SINGAN_FIGURES": str(folder.parent)}
     with contextlib.ExitStack() as stack:
         stack.callback(write_report, folder, profile)
-        since = stack.enter_context(retraining(folder)) if retrain else None
+        since = stack.enter_context(retraining(folder, runs)) if retrain else None
         if since is not None:
             environment["SINGAN_RETRAIN_BEFORE"] = str(since)
         if due := [run for run in runs if not run.up_to_date(since)]:
@@ -127,8 +129,13 @@ def cluster(scheduler: str | None, tasks: int) -> Iterator[Client]:
             yield client
 
 
-IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-"""Run at the start of each local worker: a Ctrl-C of the terminal reaches all processes, and `execute` handles it."""
+IGNORE_INTERRUPTS = """
+import signal
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+"""
+"""Run at the start of each local worker: a Ctrl-C of the terminal and the signal that ends a job reach all processes,
+and `execute` handles them."""
 
 
 def local_workers(tasks: int) -> list[dict[str, str]]:
@@ -186,7 +193,8 @@ def execute(
                         raise ConnectionError(f"the state of {run.label} is {future.status}")
                     bar.done(run)
                     if future.status == "error":
-                        leave_failure(run.path, run.parameters, run.executed, reason(future))
+                        with contextlib.suppress(SinGANError):  # where it cannot be written, reading it will say so
+                            leave_failure(run.path, run.parameters, run.executed, reason(future))
                 bar.show()
             if interrupted():
                 bar.say("Interrupted: trainings save their state ...")
@@ -240,6 +248,7 @@ def run_task(run: Run, environment: Mapping[str, str], since: float | None, batc
                 run.parameters,
                 run.executed,
                 environment=environment,
+                edition=run.edition,
                 fingerprint=run.fingerprint,
                 on_cell=on_cell,
                 stop=STOPS[batch],

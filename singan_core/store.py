@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from singan_core.images import check_image, data_folder, save_image
 from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN, device_name, holds_discriminators
 from singan_core.progress import Callback
 from singan_core.targets import Targets, targets_key
-from singan_core.trace import note_pyramid
+from singan_core.trace import note_pyramid, note_read
 from singan_core.training import train, training_images
 
 MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
@@ -63,6 +62,7 @@ def load_or_train(
     shipped = None if retrain else shipped_pyramid(folder.name, discriminators)
     note_pyramid(folder.name, shipped=shipped is not None, discriminators=discriminators)
     if shipped is not None:
+        note_read(shipped)
         return SinGAN.load(shipped, device)
     if _trained(folder, retrain):
         return load_run(folder, device)
@@ -112,17 +112,6 @@ def store_folder() -> Path:
     checkout = Path(__file__).resolve().parents[1]
     in_checkout = (checkout / "pyproject.toml").exists()
     return checkout / "runs" if in_checkout else Path.home() / ".cache" / "singan_core" / "runs"
-
-
-def check_store() -> None:
-    """Raises SinGANError when nothing can be written to the run store."""
-    folder = store_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise _unwritable(folder, error) from error
 
 
 def run_folder(
@@ -203,15 +192,11 @@ def _only_one(folder: Path, progress: bool) -> Iterator[None]:
                 print(f"Another process is training {folder.name}; waiting for it to finish ...", flush=True)
             lock.acquire()
     except OSError as error:
-        raise _unwritable(folder.parent, error) from error
+        raise SinGANError(
+            f"Cannot write to the run store {folder.parent} ({error.strerror or error}). "
+            "Set SINGAN_RUNS to a folder you can write to."
+        ) from error
     try:
         yield
     finally:
         lock.release()
-
-
-def _unwritable(store: Path, error: OSError) -> SinGANError:
-    return SinGANError(
-        f"Cannot write to the run store {store} ({error.strerror or error}). "
-        "Set SINGAN_RUNS to a folder you can write to."
-    )

@@ -65,6 +65,11 @@ def read_trace(path: Path) -> Trace:
 def digest(path: Path) -> str | None:
     """A hash of a file's content, None where it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return digest_of(path.read_bytes())
     except OSError:
         return None
+
+
+def digest_of(content: bytes) -> str:
+    """The same hash of content at hand."""
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -18,7 +19,7 @@ from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
-from singan_core.notebooks import CHECKOUT
+from singan_core.notebooks import CHECKOUT, Outcome, digest_of_cells
 from singan_core.reproduce import reproduce
 
 ABOUT_THE_KERNEL = """
@@ -50,6 +51,15 @@ def parameters_cell(source: str = "profile = None\nseed = 0\nretrain = False") -
 def save(path: Path, *cells: nbformat.NotebookNode) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(new_notebook(cells=list(cells)), path)
+    return path
+
+
+def leave_copy(path: Path, outcome: Outcome, *cells: nbformat.NotebookNode) -> Path:
+    """An executed copy with this outcome, as a run leaves it; gives the path."""
+    save(path, *cells)
+    digest = digest_of_cells(json.loads(path.read_text(encoding="utf-8"))["cells"])
+    metadata = {"singan": dataclasses.asdict(dataclasses.replace(outcome, cells=digest))}
+    nbformat.write(new_notebook(cells=list(cells), metadata=metadata), path)
     return path
 
 

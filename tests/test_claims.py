@@ -347,8 +347,16 @@ def test_result_file_holds_measurement_and_circumstances_but_no_verdict(folders:
     stored = json.loads(text)
     assert stored["measured"] == {"early": 0.5, "late": 2.0}
     assert (stored["image"], stored["commit"]) == ("peaks", current_commit())
-    assert set(stored) == {"claim", "profile", "seed", "image", "measured", "torch", "device", "commit", "time"}
+    about = {"claim", "profile", "seed", "image", "torch", "device", "commit", "edition", "time"}
+    assert set(stored) == about | {"measured"}
     assert "reproduced" not in text
+
+
+def test_a_result_remembers_the_edition_of_its_notebook(folders: Path, monkeypatch):
+    record("report-growth", profile="smoke", seed=3, early=1, late=2)
+    monkeypatch.setenv("SINGAN_EDITION", "abc")
+    record("report-growth", profile="smoke", seed=4, early=1, late=2)
+    assert [run.edition for run in results("report-growth", "smoke").runs] == [None, "abc"]
 
 
 def test_without_a_picture_the_file_is_named_by_the_seed_alone(folders: Path):

@@ -417,7 +417,9 @@ def reproduced(monkeypatch, tmp_path) -> dict[str, object]:
     asked: dict[str, object] = {"fails": False, "published": []}
 
     def outcome(name: str, error: str | None) -> batch.Outcome:
-        return batch.Outcome(name, name, "", error, 61.0, "", "smoke", 0, "bricks", "cpu", "2", None, {}, {}, "")
+        return batch.Outcome(
+            name, name, "", error, 61.0, "", "smoke", 0, "bricks", "cpu", "2", None, {}, False, {}, "", "", ""
+        )
 
     def reproduce(notebooks: object, profile: str, **options: object) -> list[batch.Outcome]:
         asked.update(notebooks=notebooks, profile=profile, **options)

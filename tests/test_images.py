@@ -807,6 +807,15 @@ def test_samples_are_listed_without_masks_and_notes(samples):
     assert sample_names() == ["mountains", "tree"]
 
 
+def test_pictures_of_ones_own_are_found_by_name_too_and_hide_no_bundled_one(samples):
+    (samples / "own").mkdir()
+    Image.fromarray(noise(9, 11)).save(samples / "own" / "my_cat.png")
+    Image.fromarray(noise(9, 11)).save(samples / "own" / "tree.png")
+    assert sample_names() == ["mountains", "my_cat", "tree"]
+    assert_is_image(sample_image("my_cat"), 9, 11)
+    assert_is_image(sample_image("tree"), 5, 7)
+
+
 def test_samples_load_by_name_whatever_their_suffix(samples):
     assert_is_image(sample_image("mountains"), 6, 8)
     np.testing.assert_array_equal(to_array(sample_image("tree")), noise(5, 7))

@@ -1,7 +1,9 @@
 """The plan of a batch: which runs there are, how they are called, and which of them are due."""
 
 import dataclasses
+import json
 import shutil
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -73,7 +75,7 @@ def test_a_wish_that_no_notebook_can_fulfil_is_refused(sources, tmp_path, option
     ("options", "message"),
     [
         ({"images": ["peak"]}, "no bundled picture 'peak': did you mean 'peaks'"),
-        ({"images": ["my.jpg"]}, "A picture of your own goes to .*images, under .*lower-case"),
+        ({"images": ["my.jpg"]}, "Copy a picture of your own to .*own, under .*lower-case"),
         ({"seeds": [-1]}, "from 0 to .*, got -1"),
         ({"seeds": [2**63]}, "from 0 to .*, got 9223372036854775808"),
     ],
@@ -134,6 +136,11 @@ def test_notebooks_are_found_by_number_or_beginning(course, names, found):
 def test_notebook_is_found_by_path(course, monkeypatch):
     monkeypatch.chdir(course)
     assert find_notebooks(["draft.ipynb"]) == [course / "draft.ipynb"]
+
+
+def test_an_empty_name_does_not_stand_for_all_notebooks(course):
+    with pytest.raises(SinGANError, match="is empty"):
+        find_notebooks([""])
 
 
 @pytest.mark.parametrize("name", ["7", "missing.ipynb"])
@@ -200,6 +207,7 @@ from singan_core import sample_image
 from singan_core.claims import load_claims, record
 from singan_core.plots import save_figure, show_images
 save_figure(show_images(sample_image("bricks")), "02_bricks", profile)
+print(2 * 3, "bricks")
 claim = next(claim for claim in load_claims().values() if claim.measured)
 verdict = record(claim.id, profile=profile, seed=0, **dict.fromkeys(claim.measured, 1.0))
 """
@@ -213,6 +221,7 @@ verdict = record(claim.id, profile=profile, seed=0, **dict.fromkeys(claim.measur
         "figures/smoke/02_bricks.png",
         "figures/smoke/results/*.json",
         "figures/smoke/notebooks/02_leaves.ipynb",
+        "figures/smoke/notebooks/02_leaves.html",
     ],
 )
 def test_a_file_that_is_lost_or_changed_makes_the_run_due(leaves_files, tmp_path, lost, change):
@@ -225,9 +234,31 @@ def test_a_file_that_is_lost_or_changed_makes_the_run_due(leaves_files, tmp_path
     assert not leaves_files.up_to_date()
 
 
-def test_a_lost_page_makes_the_run_due(leaves_files):
-    leaves_files.executed.with_suffix(".html").unlink()
+def test_an_edited_output_makes_the_run_due(leaves_files):
+    text = leaves_files.executed.read_text(encoding="utf-8")
+    assert text.count("6 bricks\\n") == 1
+    leaves_files.executed.write_text(text.replace("6 bricks\\n", "7 bricks\\n"))
     assert not leaves_files.up_to_date()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("files", None),
+        ("seconds", "x"),
+        ("finished", None),
+        ("finished", "x"),
+        ("pyramids", [1]),
+        ("pyramids", {"a": 1}),
+    ],
+)
+def test_a_copy_with_odd_notes_makes_the_run_due(leaves_files, name, value):
+    copy = json.loads(leaves_files.executed.read_text(encoding="utf-8"))
+    copy["metadata"]["singan"][name] = value
+    leaves_files.executed.write_text(json.dumps(copy))
+    assert not leaves_files.up_to_date()
+    with pytest.raises(SinGANError, match="no executed copy"):
+        read_outcome(leaves_files.executed)
 
 
 def test_results_can_be_moved_together_with_the_data(leaves_files, tmp_path, monkeypatch):
@@ -238,19 +269,38 @@ def test_results_can_be_moved_together_with_the_data(leaves_files, tmp_path, mon
     assert dataclasses.replace(leaves_files, folder=moved / "figures" / "smoke").up_to_date()
 
 
-def test_a_retraining_that_was_interrupted_goes_on_and_then_ends(tmp_path):
-    with pytest.raises(KeyboardInterrupt), retraining(tmp_path) as first:
+def test_a_retraining_that_was_interrupted_goes_on_and_then_ends(sources, tmp_path):
+    runs, other = (plan([path], "smoke", tmp_path) for path in sources)
+    with pytest.raises(KeyboardInterrupt), retraining(tmp_path, runs) as first:
         raise KeyboardInterrupt
-    with retraining(tmp_path) as second:
+    with retraining(tmp_path, other) as another:
         pass
-    with retraining(tmp_path) as third:
+    with retraining(tmp_path, runs) as second:
         pass
-    assert first == second < third
+    with retraining(tmp_path, runs) as third:
+        pass
+    assert first == second < another < third
 
 
-def test_to_retrain_what_counts_is_that_a_run_was_made_later(series):
-    run = replanned(series)
-    finished = datetime.fromisoformat(read_outcome(run.executed).finished).timestamp()
+@pytest.mark.parametrize("text", ["", "nan", "inf", "-1", "9e99", "yesterday"])
+def test_a_damaged_mark_of_a_retraining_begins_it_anew(sources, tmp_path, text):
+    runs = plan(sources, "smoke", tmp_path)
+    with pytest.raises(KeyboardInterrupt), retraining(tmp_path, runs):
+        (mark,) = tmp_path.glob(".retraining-*")
+        mark.write_text(text)
+        raise KeyboardInterrupt
+    before = time.time()
+    with retraining(tmp_path, runs) as begun:
+        assert before <= begun <= time.time()
+
+
+def test_to_retrain_what_counts_is_that_a_run_was_made_later_and_trained(series, monkeypatch):
+    (run,) = plan(series.sources[2:], "laptop", series.folder, retrain=True)
+    outcome = read_outcome(run.executed)
+    finished = datetime.fromisoformat(outcome.finished).timestamp()
+    assert not run.up_to_date(retraining_since=finished), "a run that took the pyramids as they were"
+    retrained = dataclasses.replace(outcome, retrained=True)
+    monkeypatch.setattr(planning, "read_outcome", lambda path: retrained)
     assert run.up_to_date(retraining_since=finished)
     assert not run.up_to_date(retraining_since=finished + 1)
 

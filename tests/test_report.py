@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from PIL import Image
 
 from singan_core.notebooks import Outcome
 from singan_core.plots import table
 from singan_core.report import LONG_TABLE, minutes, read_table, write_report
+from tests.series import leave_copy
 
 CLAIMS = """
 - {id: x-more, report: Report <X>, section: A, notebook: 03_sweep, claim: More is <more>., test: It is tested.,
@@ -45,7 +46,10 @@ OUTCOME = Outcome(
     torch="2.9.9",
     commit="abc1234",
     pyramids={},
+    retrained=False,
     files={},
+    cells="",
+    edition="e",
     fingerprint="f",
 )
 VOID = {"meta", "img", "br"}
@@ -89,10 +93,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(folder: Path, *cells: nbformat.NotebookNode, label: str = "", **changes: Any) -> Path:
     """Leave an executed copy and its page, as a run does."""
     outcome = replace(OUTCOME, **changes)
-    notebook = new_notebook(cells=list(cells), metadata={"singan": asdict(outcome)})
-    path = folder / label / "notebooks" / f"{outcome.name}.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
+    path = leave_copy(folder / label / "notebooks" / f"{outcome.name}.ipynb", outcome, *cells)
     path.with_suffix(".html").write_text("page")
     return path
 
@@ -104,9 +105,10 @@ def measure(
     image: str | None = None,
     commit: str | None = "abc1234",
     claim: str = "x-more",
+    edition: str | None = None,
 ) -> None:
     """Leave the measurement of one run for the claim x-more, or another one of the same quantity."""
-    result = {"claim": claim, "profile": "laptop", "seed": seed, "image": image, "commit": commit}
+    result = {"claim": claim, "profile": "laptop", "seed": seed, "image": image, "commit": commit, "edition": edition}
     name = "-".join(filter(None, [claim, image, f"seed{seed}.json"]))
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results" / name).write_text(json.dumps(result | {"measured": {"the_ratio": ratio}}))
@@ -551,3 +553,28 @@ def test_texts_stay_in_their_cells_and_show_as_they_are(folder, tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3723, "1:02:03")])
 def test_run_times_are_told_in_minutes(seconds, text):
     assert minutes(seconds) == text
+
+
+# -- out of date
+
+
+def test_measurements_of_an_older_edition_are_named(folder):
+    run(folder, seed=0, edition="new")
+    run(folder, seed=1, label="seed1", finished="2026-01-01T00:00:00+00:00", edition="old")
+    measure(folder, 2.0, seed=0, edition="new")
+    measure(folder, 3.0, seed=1, edition="old")
+    measure(folder, 4.0, seed=2)  # not by a batch: nothing is known of it
+    for page in pages(folder):
+        assert "Out of date, but counted: measurements of 03\\_sweep (seed 1)." in page.replace("03_s", "03\\_s")
+
+
+def test_measurements_of_a_run_that_has_failed_since_are_named(folder):
+    run(folder, seed=0, error="cell [2]: ValueError: no")
+    measure(folder, 2.0, seed=0, edition="e")
+    assert all("Out of date, but counted" in page for page in pages(folder))
+
+
+def test_measurements_of_the_last_edition_are_not_out_of_date(folder):
+    run(folder, seed=0)
+    measure(folder, 2.0, seed=0, edition="e")
+    assert not any("Out of date" in page for page in pages(folder))

@@ -96,13 +96,17 @@ def test_an_interrupted_retraining_does_not_run_again_what_it_has_finished(clust
     with counted(tmp_path) as (path, runs):
         folder = tmp_path / "results" / "smoke"
         options = {"scheduler": cluster.scheduler_address, "output": tmp_path / "results", "progress": False}
-        with pytest.raises(KeyboardInterrupt), retraining(folder):
-            reproduce([path], "smoke", **options)
+        asked = plan([path], "smoke", folder, seeds=[0, 1])
+        with pytest.raises(KeyboardInterrupt), retraining(folder, asked) as since:
+            environment = {"SINGAN_PROFILE": "smoke", "SINGAN_FIGURES": str(folder.parent)}
+            first = plan([path], "smoke", folder, retrain=True)
+            with batch.cluster(options["scheduler"], 1) as client:
+                batch.execute(client, first, environment, since, progress=False)
             raise KeyboardInterrupt
         reproduce([path], "smoke", seeds=[0, 1], retrain=True, **options)
         assert runs() == [0, 1]
-        reproduce([path], "smoke", retrain=True, **options)
-        assert runs() == [0, 0, 1]
+        reproduce([path], "smoke", seeds=[0, 1], retrain=True, **options)
+        assert runs() == [0, 0, 1, 1]
 
 
 RETRAIN_TWICE = """
@@ -176,7 +180,9 @@ load_or_train(sample_image("bricks"), TrainConfig.for_profile("smoke", max_size=
 """
 
 
-@pytest.mark.parametrize("kind", ["a Ctrl-C, which all processes of the terminal get", "SIGTERM to the batch alone"])
+@pytest.mark.parametrize(
+    "kind", ["a Ctrl-C, which all processes of the terminal get", "the SIGTERM that ends a job, twice"]
+)
 def test_an_interrupted_batch_saves_its_training_and_leaves_a_report(tmp_path, kind):
     begun = tmp_path / "begun"
     cell = new_code_cell(TRAIN_FOR_LONG.format(begun=str(begun)))
@@ -193,7 +199,8 @@ def test_an_interrupted_batch_saves_its_training_and_leaves_a_report(tmp_path, k
     if "Ctrl-C" in kind:
         os.killpg(process.pid, signal.SIGINT)
     else:
-        process.terminate()
+        process.terminate()  # as `timeout` does, which ends its child, and then the group
+        os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "Interrupted" in errors and "Traceback" not in errors
     assert (tmp_path / "results" / "smoke" / "report.html").exists()

@@ -19,7 +19,7 @@ from singan_core.errors import SinGANError
 from singan_core.execution import leave_failure
 from singan_core.notebooks import Outcome, read_outcome
 from singan_core.store import MODEL
-from tests.series import parameters_cell, save
+from tests.series import leave_copy, parameters_cell, save
 
 # -- the simulation
 
@@ -129,14 +129,14 @@ def test_every_picture_and_seed_has_pyramids_of_its_own():
 KEPT = Outcome(
     name="00_any", title="", question="", error=None, seconds=20.0, finished="2026-01-01T12:00:00+00:00",
     profile="laptop", seed=0, image="mountains", device="CPU", torch="2", commit=None,
-    pyramids={"base": {"shipped": True, "discriminators": False}}, files={}, fingerprint="",
+    pyramids={"base": {"shipped": True, "discriminators": False}}, retrained=False, files={}, cells="", edition="",
+    fingerprint="",
 )  # fmt: skip
 
 
 def keep(folder: Path, **changes: object) -> Path:
     outcome = dataclasses.replace(KEPT, **changes)
-    path = save(folder / f"{outcome.name}.ipynb")
-    path.write_text(json.dumps({"metadata": {"singan": dataclasses.asdict(outcome)}}))
+    leave_copy(folder / f"{outcome.name}.ipynb", outcome)
     return folder
 
 

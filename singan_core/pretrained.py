@@ -53,7 +53,8 @@ def ship(notebooks: Iterable[str] | None = None, *, progress: bool = True) -> li
     entries = {entry["key"]: entry for entry in read_manifest(folder)}
     added, needed = [], needs(outcomes)
     for key, need in needed.items():
-        if shipped_pyramid(key, need["discriminators"]) is None:
+        # a file without an entry was left by a shipping that was interrupted
+        if key not in entries or shipped_pyramid(key, need["discriminators"]) is None:
             entry = ship_run(store_folder() / key, folder, discriminators=need["discriminators"], commit=commit)
             entries[key] = entry | {"notebooks": need["notebooks"]}
             added.append(entries[key])

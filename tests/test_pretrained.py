@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from nbformat.v4 import new_code_cell
@@ -15,7 +16,7 @@ from singan_core.errors import SinGANError
 from singan_core.images import data_folder
 from singan_core.model import pack
 from singan_core.pretrained import GRAY_LEVEL, MANIFEST, MAX_BYTES, lightened, needs, read_manifest, ship, ship_run
-from singan_core.store import run_folder, run_key
+from singan_core.store import load_run, run_folder, run_key
 from singan_core.training import training_images
 from tests.series import parameters_cell, save
 
@@ -115,6 +116,16 @@ def test_a_pyramid_with_targets_is_shipped_and_measured_against_the_photograph(t
     assert torch.equal(against[0], training_images(photograph, CONFIG, torch.device("cpu"))[1][-1])
 
 
+def test_losses_are_in_half_precision_where_the_file_would_be_too_large(run, tmp_path, monkeypatch):
+    ship_run(run, tmp_path, discriminators=False, commit=None)
+    size = (tmp_path / f"{run.name}.safetensors").stat().st_size
+    monkeypatch.setattr(shipping, "MAX_BYTES", size - 1)
+    assert ship_run(run, tmp_path, discriminators=False, commit=None)["bytes"] < size
+    whole, light = load_run(run, "cpu"), SinGAN.load(tmp_path / f"{run.name}.safetensors", "cpu")
+    for ours, theirs in zip(light.levels, whole.levels, strict=True):
+        np.testing.assert_allclose(ours.history, theirs.history, rtol=2**-10, atol=1e-6)  # 11 bits
+
+
 def test_too_large_a_pyramid_is_refused_and_leaves_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr(shipping, "MAX_BYTES", 1000)
     with pytest.raises(SinGANError, match="at most 1000 are shipped"):
@@ -161,9 +172,12 @@ def test_what_the_notebooks_need_is_shipped_once_and_what_none_needs_is_removed(
     assert [entry["discriminators"] for entry in read_manifest(folder)] == [False, True]
     assert len(added) == len(list(folder.glob("*.safetensors"))) == 2
 
+    (folder / MANIFEST).unlink()  # as if the shipping had been interrupted before it wrote it
+    assert len(ship(course, progress=False)) == len(read_manifest(folder)) == 2
+
     shutil.rmtree(tmp_path / "runs")  # now only the shipped ones are there
     assert ship(course, progress=False) == []
-    assert not (tmp_path / "runs").exists()
+    assert not list((tmp_path / "runs").iterdir())
 
     find = shipping.reproduce
     monkeypatch.setattr(shipping, "reproduce", lambda notebooks, *args, **options: find(course[1:], *args, **options))

@@ -234,12 +234,13 @@ class OwnKernel(Engine):
     ) -> None:
         client = OwnKernelClient(
             nb_man,
+            live=live,
+            stop=stop,
             kernel_name=kernel_name,
             timeout=None,
             startup_timeout=start_timeout,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
-        client.live, client.stop = live, stop
         client.on_cell_executed = None if on_cell is None else lambda **_: on_cell()
         # What the kernel's process itself writes would run into the progress bar.
         client.execute(env=environment, cwd=str(folder), stdout=live.file, stderr=live.file)
@@ -248,8 +249,9 @@ class OwnKernel(Engine):
 class OwnKernelClient(PapermillNotebookClient):
     """Starts `python3` with the running interpreter, whatever else is installed under that name, or nothing is."""
 
-    live: Log
-    stop: threading.Event
+    def __init__(self, manager: Any, *, live: Log, stop: threading.Event | None = None, **options: Any):
+        super().__init__(manager, **options)
+        self.live, self.stop = live, stop or threading.Event()
 
     def create_kernel_manager(self) -> Any:
         manager = super().create_kernel_manager()

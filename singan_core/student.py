@@ -335,18 +335,19 @@ def _errors(notebook: Notebook, workplace: Path, on_cell: Callable[[], Any]) -> 
 
     manager = NotebookExecutionManager(copy.deepcopy(notebook), progress_bar=False)
     manager.notebook_start()
-    client = OwnKernelClient(
-        manager,
-        kernel_name="python3",
-        timeout=CELL_SECONDS,
-        startup_timeout=60,
-        allow_errors=True,
-        on_cell_executed=after,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
-    )
     crash = {}
     try:
-        with Log(workplace / "log") as client.live:
+        with Log(workplace / "log") as log:
+            client = OwnKernelClient(
+                manager,
+                live=log,
+                kernel_name="python3",
+                timeout=CELL_SECONDS,
+                startup_timeout=60,
+                allow_errors=True,
+                on_cell_executed=after,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
+            )
             client.execute(env=kernel_environment(environment), cwd=str(desk))
     except Exception as error:  # the kernel died, did not start, or took too long
         crash = {numbers[len(ran)]: f"{type(error).__name__}: {first_line(str(error))}"}

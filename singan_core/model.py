@@ -84,6 +84,13 @@ class SinGAN:
         """Where the networks are."""
         return self.z_star.device
 
+    def fitted_size(self, size: Size) -> Size:
+        """The trained resolution in the proportions of `size`: the longer side is that of the finest level."""
+        ratio = max(self.size) / max(size)
+        fitted = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
+        close = all(abs(side - own) <= 1 for side, own in zip(fitted, self.size, strict=True))
+        return self.size if close else fitted
+
     def to(self, device: torch.device | str) -> "SinGAN":
         """Move the networks to a device; returns the model itself."""
         self.z_star = self.z_star.to(pick_device(device))
@@ -139,7 +146,7 @@ class SinGAN:
         if len(image) != 1:
             raise SinGANError(f"inject takes one picture at a time, got a batch of {len(image)}: image[i : i + 1].")
         scale = self._check_scale(scale, "scale", low=1)
-        shape = self._shape_for(self._fitted(image.shape[-2:]) if size is None else size, None)
+        shape = self._shape_for(self.fitted_size(image.shape[-2:]) if size is None else size, None)
         previous = resize(image.to(self.z_star), shape.sizes[scale - 1])
         return self._draw(n, seed, shape, scale, len(self.levels) - 1, previous)
 
@@ -238,13 +245,6 @@ class SinGAN:
                 f"size {tuple(size)} has over {MAX_PIXELS} pixels, more than is drawn at once: ask for less."
             )
         return trained.scaled_to(size) if tuple(size) != self.size else trained
-
-    def _fitted(self, size: Size) -> Size:
-        """The trained resolution in the proportions of `size`: the longer side is that of the finest level."""
-        ratio = max(self.size) / max(size)
-        fitted = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
-        close = all(abs(side - own) <= 1 for side, own in zip(fitted, self.size, strict=True))
-        return self.size if close else fitted
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:

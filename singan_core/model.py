@@ -8,6 +8,7 @@ import math
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,24 @@ class SinGAN:
 
         Raises SinGANError for values out of range.
         """
+        noise = partial(seeded_noise, seed, like=self.z_star)
+        return self.draw(n, noise, size=size, factors=factors, start_scale=start_scale, stop_scale=stop_scale)
+
+    def draw(
+        self,
+        n: int,
+        noise: Callable[[range], NoiseSource],
+        *,
+        size: Size | None = None,
+        factors: tuple[float, float] | None = None,
+        start_scale: int = 0,
+        stop_scale: int | None = None,
+    ) -> Tensor:
+        """What `sample` does, with noise of one's own: n pictures, (n, 3, H, W) in [-1, 1].
+
+        noise: gives the source of the noise for a range of the pictures 0 to n - 1; it is called for one range after
+        the other, and each source once per level, from start_scale on.
+        """
         last = self._check_scale(stop_scale, "stop_scale", low=0)
         start = self._check_scale(start_scale, "start_scale", low=0)
         if start > last:
@@ -126,7 +145,7 @@ class SinGAN:
         previous = None
         if start:
             previous = resize(self._reconstruct_to(start - 1), shape.sizes[start - 1])
-        return self._draw(n, seed, shape, start, last, previous)
+        return self._draw(n, noise, shape, start, last, previous)
 
     def reconstruct(self, stop_scale: int | None = None) -> Tensor:
         """The training photograph from z*, (1, 3, H, W) in [-1, 1], at the size of stop_scale (default: the finest)."""
@@ -148,7 +167,8 @@ class SinGAN:
         scale = self._check_scale(scale, "scale", low=1)
         shape = self._shape_for(self.fitted_size(image.shape[-2:]) if size is None else size, None)
         previous = resize(image.to(self.z_star), shape.sizes[scale - 1])
-        return self._draw(n, seed, shape, scale, len(self.levels) - 1, previous)
+        noise = partial(seeded_noise, seed, like=self.z_star)
+        return self._draw(n, noise, shape, scale, len(self.levels) - 1, previous)
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file. Raises SinGANError when it cannot be written."""
@@ -198,16 +218,24 @@ class SinGAN:
         """The fixed noise of the reconstruction: z* at level 0 and zero elsewhere (paper, section 2.2)."""
         return self.z_star if level == 0 else self.z_star.new_zeros(shape)
 
-    def _draw(self, n: int, seed: int, shape: PyramidShape, start: int, last: int, previous: Tensor | None) -> Tensor:
+    def _draw(
+        self,
+        n: int,
+        noise: Callable[[range], NoiseSource],
+        shape: PyramidShape,
+        start: int,
+        last: int,
+        previous: Tensor | None,
+    ) -> Tensor:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
             raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
         kernels = self.levels[last].generator.tail[0].in_channels
         together = max(1, min(SAMPLE_BATCH, BATCH_VALUES // (math.prod(shape.sizes[last]) * kernels)))
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
-        noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]
+        sources = [noise(batch) for batch in batches]
         with torch.inference_mode():
             generators = self.folded()
-            images = [self.generate(generators, noise, shape, start, last, previous) for noise in noises]
+            images = [self.generate(generators, source, shape, start, last, previous) for source in sources]
         return _as_image(torch.cat(images))
 
     def _reconstruct_to(self, last: int) -> Tensor:

@@ -5,12 +5,16 @@ are notebooks, the command line and widgets. Where a task needs a training of it
 settings for it, and `load_or_train` does the rest.
 """
 
+from singan_core.applications.animation import animate, animation_config, save_animation
 from singan_core.applications.editing import edit, harmonize, soft_mask
 from singan_core.applications.super_resolution import super_resolution_config, super_resolve
 
 __all__ = [
+    "animate",
+    "animation_config",
     "edit",
     "harmonize",
+    "save_animation",
     "soft_mask",
     "super_resolution_config",
     "super_resolve",

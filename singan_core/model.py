@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from singan_core.colours import quantise
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, tensor_names, write_tensors
@@ -52,13 +53,15 @@ class Level:
     """One scale of a trained pyramid: its networks, its noise amplitude, and the losses seen in training.
 
     history: (iterations, len(HISTORY_COLUMNS)) float64 array; None where it is not known.
-    discriminator: None where only the generators were kept.
+    discriminator: None where only the generators were kept. palette: the colours (k, 3) in which the level gets the
+    previous image; None: as it is.
     """
 
     generator: Generator
     discriminator: Discriminator | None
     amplitude: float
     history: np.ndarray | None = None
+    palette: Tensor | None = None
 
 
 @dataclass
@@ -210,6 +213,8 @@ class SinGAN:
             level, size = self.levels[index], shape.sizes[index]
             z = pad_noise(level.amplitude * noise(index, noise_shape(index, size, self.config)), self.config)
             before = z.new_zeros(1, 3, *size) if previous is None else upsample(previous, size, shape.factor)
+            if level.palette is not None:
+                before = quantise(before, level.palette)
             before, previous = pad(before, self.config.layers), None  # large pictures: keep nothing that is not needed
             previous = draw_tiled(generators[index], z, before, TILE)
         return previous
@@ -357,6 +362,8 @@ def pack(model: SinGAN) -> tuple[dict[str, Tensor], dict]:
                 tensors |= {f"{index}.{part}.{name}": value for name, value in network.state_dict().items()}
         if level.history is not None:
             tensors[f"{index}.history"] = torch.from_numpy(level.history)
+        if level.palette is not None:
+            tensors[f"{index}.palette"] = level.palette
     settings = {
         "format": FORMAT_VERSION,
         "config": model.config.to_dict(),
@@ -386,7 +393,8 @@ def unpack(tensors: dict[str, Tensor], settings: dict, device: torch.device) -> 
             discriminator = Discriminator(kernels, config.layers).to(config.dtype)
             discriminator.load_state_dict(weights)
         history = tensors.get(f"{index}.history")
-        level = Level(generator, discriminator, amplitude, None if history is None else history.double().numpy())
+        history = None if history is None else history.double().numpy()
+        level = Level(generator, discriminator, amplitude, history, tensors.get(f"{index}.palette"))
         finish(level, model.z_star)
         model.levels.append(level)
     return model
@@ -402,6 +410,8 @@ def finish(level: Level, like: Tensor) -> None:
     for network in (level.generator, level.discriminator):
         if network is not None:
             network.to(like).eval().requires_grad_(False).zero_grad()
+    if level.palette is not None:
+        level.palette = level.palette.to(like)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

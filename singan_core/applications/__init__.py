@@ -7,6 +7,7 @@ settings for it, and `load_or_train` does the rest.
 
 from singan_core.applications.animation import animate, animation_config, save_animation
 from singan_core.applications.editing import edit, harmonize, soft_mask
+from singan_core.applications.painting import paint_to_image, painting_config
 from singan_core.applications.super_resolution import super_resolution_config, super_resolve
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "animation_config",
     "edit",
     "harmonize",
+    "paint_to_image",
+    "painting_config",
     "save_animation",
     "soft_mask",
     "super_resolution_config",

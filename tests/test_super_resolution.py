@@ -77,5 +77,5 @@ def test_a_result_too_large_to_draw_is_refused(model):
 
 
 def test_a_batch_is_refused(model, picture):
-    with pytest.raises(SinGANError, match="one picture"):
+    with pytest.raises(SinGANError, match="One image"):
         super_resolve(model, picture.expand(2, -1, -1, -1), 2)

@@ -2,7 +2,8 @@
 
 Each takes a trained pyramid and pictures (1, 3, H, W) in [-1, 1] and gives pictures (n, 3, h, w) in [-1, 1]; callers
 are notebooks, the command line and widgets. Where a task needs a training of its own, another function gives the
-settings for it, and `load_or_train` does the rest.
+settings for it, and `load_or_train` does the rest. What one would use instead stands beside them, to be imported by
+module: `classical` (Poisson blending, histogram matching), `style`, `deep_prior` and `zssr`.
 """
 
 from singan_core.applications.animation import animate, animation_config, save_animation

@@ -9,7 +9,7 @@ from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.model import SinGAN
-from singan_core.pyramid import PyramidShape
+from singan_core.pyramid import PyramidShape, Size
 
 ALPHA, MIN_SIZE, STEP = 100.0, 18, 2 ** (1 / 3)
 """The authors' settings: weight of the reconstruction, coarsest side in pixels, and about how much a step enlarges."""
@@ -36,16 +36,24 @@ def super_resolve(model: SinGAN, image: Tensor, factor: float, *, n: int = 1, se
     Raises SinGANError for a factor that is no number from 1 to 64, results that are too large to draw, and anything
     that is not one image.
     """
-    check_image(image)
+    final = enlarged_size(image, factor)
     count, step = _steps(factor)
     height, width = image.shape[-2:]
-    ratios = [step**index for index in range(count)] + [factor]
-    sizes = tuple((round(height * ratio), round(width * ratio)) for ratio in ratios)
+    sizes = (*((round(height * step**index), round(width * step**index)) for index in range(count)), final)
     if not model.levels:
         raise SinGANError("The pyramid has no trained level: train it to the end first.")
     # a pyramid of its own in which every level but the first, where the picture enters, is the finest of the model
     grown = SinGAN(model.config, PyramidShape(sizes, 1 / step), model.z_star, [model.levels[-1]] * (count + 1))
-    return grown.inject(image, scale=1, n=n, seed=seed, size=sizes[-1])
+    return grown.inject(image, scale=1, n=n, seed=seed, size=final)
+
+
+def enlarged_size(image: Tensor, factor: float) -> Size:
+    """(height, width) of an image (1, 3, H, W), enlarged by `factor`; SinGANError as `super_resolve`."""
+    check_image(image)
+    if len(image) != 1:
+        raise SinGANError(f"One image is enlarged at a time, got a batch of {len(image)}: image[i : i + 1].")
+    _steps(factor)
+    return round(factor * image.shape[-2]), round(factor * image.shape[-1])
 
 
 def _steps(factor: float) -> tuple[int, float]:

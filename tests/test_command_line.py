@@ -358,18 +358,19 @@ SHORT = ["--profile", "smoke", "--iterations", "1", "--kernels", "4", "--max-ker
 
 
 def test_super_resolve_trains_with_its_settings_and_enlarges(pasted, tmp_path):
-    assert main(["super-resolve", "pasted.png", "--factor", "2.5", *SHORT, "--store", "sr", "--layers", "3"]) == 0
+    options = ["--factor", "2.5", "--layers", "3", "--n", "2", "--noise-seed", "5", "--store", "sr"]
+    assert main(["super-resolve", "pasted.png", *SHORT, *options]) == 0
     (trained,) = (tmp_path / "sr").iterdir()
     model = load_run(trained)
     short = TrainConfig.for_profile("smoke", iterations=1, kernels=4, max_kernels=4, layers=3)
     assert model.config == super_resolution_config(short, 2.5)
     height, width = (round(2.5 * side) for side in model.size)
     folder = tmp_path / "samples" / "pasted"
-    name = f"super_resolution_{height}x{width}_seed0_0.png"
-    assert pictures(folder) == {"original.png": model.size, name: (height, width)}
-    expected = super_resolve(model, load_image(folder / "original.png"), 2.5)
+    names = [f"super_resolution_{height}x{width}_seed5_{number}.png" for number in range(2)]
+    assert pictures(folder) == {"original.png": model.size} | dict.fromkeys(names, (height, width))
+    expected = super_resolve(model, load_image(folder / "original.png"), 2.5, n=2, seed=5)
     # the original was rounded to 8 bits when it was written, which the generator passes on
-    assert torch.allclose(load_image(folder / name), expected, atol=4 / 255)
+    assert torch.allclose(load_image(folder / names[1]), expected[1:], atol=4 / 255)
 
 
 def test_animate_trains_with_its_settings_and_writes_a_gif(pasted, tmp_path):
@@ -380,6 +381,21 @@ def test_animate_trains_with_its_settings_and_writes_a_gif(pasted, tmp_path):
     assert load_run(trained).config == animation_config(config)
     with Image.open(tmp_path / "samples" / "pasted" / "animation_scale1_20x30_seed0.gif") as gif:
         assert (gif.size, gif.n_frames, gif.info["duration"]) == ((30, 20), 3, 200)
+
+
+def test_animate_passes_the_walk_on(pasted, monkeypatch):
+    asked = {}
+
+    def walked(model: SinGAN, frames: int, **options: object) -> torch.Tensor:
+        asked.update(options, frames=frames)
+        return torch.zeros(2, 3, 8, 8)
+
+    monkeypatch.setattr(command_line, "load_or_train", lambda *_, **__: None)
+    monkeypatch.setattr(command_line, "animate", walked)
+    options = ["--frames", "7", "--walk-alpha", "0.2", "--walk-beta", "0.8", "--noise-seed", "4"]
+    assert main(["animate", "pasted.png", "--profile", "smoke", *options]) == 0
+    expected = {"frames": 7, "alpha": 0.2, "beta": 0.8, "seed": 4, "start_scale": 2, "size": None}
+    assert asked == expected
 
 
 @pytest.mark.parametrize("command", ["super-resolve", "animate"])

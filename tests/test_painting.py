@@ -85,6 +85,24 @@ def test_the_inputs_in_training_are_reduced_to_the_colours(model, config, window
     assert torch.equal(previous(palette), pad(reduced, margin))
 
 
+def test_the_reconstruction_in_training_is_reduced_too(painted, model, config, picture):
+    below = SinGAN(config, model.shape, model.z_star, model.levels[:SCALE])
+    sizes = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
+    image = build_pyramid(picture, **sizes).images[SCALE]
+    trainer = LevelTrainer(below, image, torch.Generator().manual_seed(0))
+    rebuilt = upsample(model.reconstruct(SCALE - 1), model.shape.sizes[SCALE], model.shape.factor)
+    expected = pad(quantise(rebuilt, painted.levels[SCALE].palette), config.layers)
+    assert torch.equal(trainer.reconstruction_below, expected)
+
+
+def test_the_training_of_one_level_ends_with_no_time_left(model, config, picture):
+    left = []
+    train(
+        picture, config, base=model, callback=lambda each: left.append(each.seconds_left), progress=False, device="cpu"
+    )
+    assert left[-1] == 0
+
+
 def test_the_amplitude_comes_from_the_reconstruction_before_it_is_reduced(painted, model, picture, config):
     pyramid = build_pyramid(
         picture, min_size=config.min_size, max_size=config.max_size, scale_factor=config.scale_factor

@@ -9,19 +9,37 @@ import itertools
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 import tyro
 from torch import Tensor, nn
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
+from singan_core.applications import (
+    animate,
+    animation_config,
+    edit,
+    harmonize,
+    paint_to_image,
+    save_animation,
+    super_resolution_config,
+    super_resolve,
+)
 from singan_core.config import PROFILES, TrainConfig, resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors
-from singan_core.images import data_folder, load_image, sample_image, sample_names, save_image
+from singan_core.images import (
+    data_folder,
+    load_image,
+    load_mask,
+    sample_image,
+    sample_mask,
+    sample_names,
+    save_image,
+)
 from singan_core.model import HISTORY_COLUMNS, SinGAN, pick_device, unpack
 from singan_core.plots import LOSS_LABELS, table
 from singan_core.pyramid import build_pyramid
@@ -35,6 +53,9 @@ Photo = Annotated[Positional[str], arg(metavar="PHOTO")]
 Run = Annotated[Positional[str], arg(metavar="RUN")]
 Output = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: a folder in samples/)")]
 Pixels = Annotated[tuple[int, int] | None, arg(metavar="H W", help_behavior_hint="(default: the trained size)")]
+TrainedPixels = Annotated[
+    float | None, arg(metavar="PX", help_behavior_hint="(default: the authors', in proportion to the size)")
+]
 Profile = Annotated[
     str | None,
     arg(metavar=f"{{{','.join(PROFILES)}}}", help_behavior_hint="(default: SINGAN_PROFILE, else by the machine)"),
@@ -42,18 +63,9 @@ Profile = Annotated[
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train a pyramid on a photograph, and draw the reconstruction and samples from it.
+class Training:
+    """What the commands that train have in common."""
 
-    What has been trained already is loaded; an interrupted training goes on where it was. Settings of the training
-    that are not given are the profile's.
-    """
-
-    examples: ClassVar[tuple[str, ...]] = (
-        "train mountains --profile smoke",
-        "train my_photo.jpg --alpha 1 --max-size 200",
-        "train my_photo.jpg --samples 8 --output drawn",
-    )
     interrupted: ClassVar[str] = "Interrupted. The same command resumes the training where it stopped."
 
     photo: Photo
@@ -64,23 +76,49 @@ class Train:
     """Folder of the run store."""
     retrain: FlagCreatePairsOff[bool] = False
     """Train again what has been trained already."""
-    samples: int = 4
-    """Number of samples to draw."""
     output: Output = None
     """Folder for the pictures."""
     config: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
 
-    def __call__(self) -> None:
-        if not 0 <= self.samples <= 10_000:
-            raise SinGANError(f"samples must be a number of pictures from 0 to 10000, got {self.samples}.")
+    @classmethod
+    def settings(cls, config: TrainConfig, argv: Sequence[str]) -> TrainConfig:
+        """What the command makes of a profile's settings; the arguments that name single settings come after it."""
+        return config
+
+    def trained(self) -> tuple[SinGAN, Tensor, Path]:
+        """The pyramid, the photograph at its size, and the folder for the pictures."""
         photo, name = find_picture(self.photo)
         config = self.config
         model = load_or_train(photo, config, retrain=self.retrain, store=self.store)
         run = run_folder(photo, config, self.store)
         print(f"run      {run if run.exists() else f'{run.name}, shipped with the data'}")
         sizes = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
-        folder = self.output or SAMPLES / name
-        write(folder, "original", build_pyramid(photo, **sizes).images[-1])
+        return model, build_pyramid(photo, **sizes).images[-1], self.output or SAMPLES / name
+
+
+@dataclass(frozen=True)
+class Train(Training):
+    """Train a pyramid on a photograph, and draw the reconstruction and samples from it.
+
+    What has been trained already is loaded; an interrupted training goes on where it was. Settings of the training
+    that are not given are the profile's.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "train mountains --profile smoke",
+        "train my_photo.jpg --alpha 1 --max-size 200",
+        "train my_photo.jpg --samples 8 --output drawn",
+        "train my_photo.jpg --quantised-level 2",
+    )
+
+    samples: int = 4
+    """Number of samples to draw."""
+
+    def __call__(self) -> None:
+        if not 0 <= self.samples <= 10_000:
+            raise SinGANError(f"samples must be a number of pictures from 0 to 10000, got {self.samples}.")
+        model, photo, folder = self.trained()
+        write(folder, "original", photo)
         write(folder, "reconstruction", model.reconstruct())
         if self.samples:
             write_all(folder, "sample_seed0", model.sample(self.samples, seed=0))
@@ -170,6 +208,191 @@ class Inject:
         images = model.inject(picture, self.scale, n=self.n, seed=self.seed, size=self.size)
         size = size_suffix(images, self.size)
         write_all(self.output or SAMPLES / name, f"inject_{title}_scale{self.scale}{size}_seed{self.seed}", images)
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """What editing and harmonization have in common."""
+
+    redraw: ClassVar[Callable[..., Tensor]]
+
+    run: Run
+    """A run folder, the beginning of a run's key, a model file, or a folder of the authors' checkpoints."""
+    picture: Annotated[Positional[str], arg(metavar="PICTURE")]
+    """A picture file, or the name of a bundled picture (see the command `images`)."""
+    scale: int
+    """Where the picture enters: 1 redraws much, the last scale only texture."""
+    mask: Annotated[str | None, arg(metavar="MASK", help_behavior_hint="(default: the bundled picture's)")] = None
+    """A picture file that is white where the picture was changed, or the name of a bundled picture with a mask."""
+    dilation: TrainedPixels = None
+    """How far the mask is widened, in pixels of the trained size."""
+    blur: TrainedPixels = None
+    """How soft its edges are, in pixels of the trained size."""
+    full_size: FlagCreatePairsOff[bool] = False
+    """Give the result the size of the picture instead of the trained one."""
+    n: int = 1
+    """Number of pictures."""
+    seed: int = 0
+    """Seed of the noise."""
+    output: Output = None
+    """Folder for the pictures."""
+
+    def __call__(self) -> None:
+        model, name = open_run(self.run)
+        picture, title = find_picture(self.picture)
+        mask = find_mask(self.mask, self.picture)
+        options = {"dilation": self.dilation, "blur": self.blur, "full_size": self.full_size}
+        images = type(self).redraw(model, picture, mask, self.scale, n=self.n, seed=self.seed, **options)
+        task = type(self).__name__.lower()
+        size = size_suffix(images, self.full_size)
+        write_all(self.output or SAMPLES / name, f"{task}_{title}_scale{self.scale}{size}_seed{self.seed}", images)
+
+
+@dataclass(frozen=True)
+class Edit(Redraw):
+    """Blend parts that were copied, moved or removed into an edited picture.
+
+    The pyramid is that of the picture before it was edited. Outside the widened mask nothing changes.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "edit 4f0c edit_mountains --scale 3",
+        "edit runs/4f0c2d edited.png --mask mask.png --scale 2 --full-size",
+    )
+    redraw = edit
+
+
+@dataclass(frozen=True)
+class Harmonize(Redraw):
+    """Give an object that was pasted into a picture the picture's appearance.
+
+    The pyramid is that of the picture without the object. Outside the widened mask nothing changes.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "harmonize 4f0c harmonize_sunset --scale 3",
+        "harmonize runs/4f0c2d pasted.png --mask mask.png --scale 4 --dilation 3 --blur 2",
+    )
+    redraw = harmonize
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Turn a painting in flat colours into a picture like the photograph.
+
+    A pyramid trained with --quantised-level has a level that expects paintings in few colours.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = ("paint 4f0c paint_mountains --scale 2", "paint runs/4f0c2d drawn.png --n 3")
+
+    run: Run
+    """A run folder, the beginning of a run's key, a model file, or a folder of the authors' checkpoints."""
+    picture: Annotated[Positional[str], arg(metavar="PICTURE")]
+    """A picture file, or the name of a bundled picture (see the command `images`)."""
+    scale: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: the quantised level)")] = None
+    """Where the painting enters: 1 redraws much, the last scale only texture."""
+    full_size: FlagCreatePairsOff[bool] = False
+    """Give the result the size of the painting instead of the trained one."""
+    n: int = 1
+    """Number of pictures."""
+    seed: int = 0
+    """Seed of the noise."""
+    output: Output = None
+    """Folder for the pictures."""
+
+    def __call__(self) -> None:
+        model, name = open_run(self.run)
+        picture, title = find_picture(self.picture)
+        images = paint_to_image(model, picture, self.scale, n=self.n, seed=self.seed, full_size=self.full_size)
+        scale, size = self.scale or model.config.quantised_level, size_suffix(images, self.full_size)
+        write_all(self.output or SAMPLES / name, f"paint_{title}_scale{scale}{size}_seed{self.seed}", images)
+
+
+@dataclass(frozen=True)
+class SuperResolve(Training):
+    """Enlarge a photograph, with detail as the photograph has it.
+
+    A pyramid is trained on it with the settings of super-resolution, as far as they are not given; its finest level
+    then draws the detail. A photograph larger than --max-size is reduced to it first.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "super-resolve my_photo.jpg --factor 4",
+        "super-resolve creek --factor 2.5 --profile smoke --layers 3",
+    )
+
+    factor: float = 4.0
+    """How many times higher and wider the result is."""
+    n: int = 1
+    """Number of pictures."""
+    noise_seed: int = 0
+    """Seed of the noise with which the pictures are drawn."""
+
+    @classmethod
+    def settings(cls, config: TrainConfig, argv: Sequence[str]) -> TrainConfig:
+        """Those of super-resolution by the factor among the arguments."""
+        factor = first_value(argv, "--factor") or cls.factor
+        try:
+            return super_resolution_config(config, float(factor))
+        except ValueError:  # no number, which the parser proper refuses
+            return config
+
+    def __call__(self) -> None:
+        model, photo, folder = self.trained()
+        images = super_resolve(model, photo, self.factor, n=self.n, seed=self.noise_seed)
+        write(folder, "original", photo)
+        write_all(folder, f"super_resolution{size_suffix(images, True)}_seed{self.noise_seed}", images)
+
+
+@dataclass(frozen=True)
+class Animate(Training):
+    """Set a photograph in motion: a random walk through the noise.
+
+    A pyramid is trained on it with the settings of animation, as far as they are not given.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "animate my_photo.jpg",
+        "animate creek --profile smoke --frames 50 --start-scale 1 --size 120 180 --format mp4",
+    )
+
+    frames: int = 100
+    """Number of frames."""
+    start_scale: int = 2
+    """Scales below it stay still."""
+    walk_alpha: float = 0.1
+    """How strongly the walk is drawn back to the photograph, from 0 to 1."""
+    walk_beta: float = 0.9
+    """How smooth the walk is, from 0 to 1."""
+    noise_seed: int = 0
+    """Seed of the walk."""
+    size: Pixels = None
+    """Height and width in pixels."""
+    fps: float = 10.0
+    """Frames per second."""
+    format: Literal["gif", "mp4"] = "gif"
+    """Of the file; an mp4 needs the program ffmpeg."""
+
+    @classmethod
+    def settings(cls, config: TrainConfig, argv: Sequence[str]) -> TrainConfig:
+        """Those of animation."""
+        return animation_config(config)
+
+    def __call__(self) -> None:
+        model, _, folder = self.trained()
+        frames = animate(
+            model,
+            self.frames,
+            alpha=self.walk_alpha,
+            beta=self.walk_beta,
+            start_scale=self.start_scale,
+            seed=self.noise_seed,
+            size=self.size,
+        )
+        size = size_suffix(frames, self.size)
+        path = folder.expanduser() / f"animation_scale{self.start_scale}{size}_seed{self.noise_seed}.{self.format}"
+        save_animation(frames, path, fps=self.fps)
+        print(f"picture  {path}")
 
 
 @dataclass(frozen=True)
@@ -292,6 +515,11 @@ COMMANDS: dict[str, type] = {
     "sample": Sample,
     "reconstruct": Reconstruct,
     "inject": Inject,
+    "edit": Edit,
+    "harmonize": Harmonize,
+    "paint": Paint,
+    "super-resolve": SuperResolve,
+    "animate": Animate,
     "info": Info,
     "images": Images,
     "reproduce": Reproduce,
@@ -325,21 +553,26 @@ def parse(argv: Sequence[str]) -> Any:
     for name, command in COMMANDS.items():
         asked = argv[0] == name
         options: dict[str, Any] = {"description": description(command) if asked else paragraphs(command)[0]}
-        if command is Train and asked:
-            options["default"] = Train(photo=tyro.MISSING, config=base_config(argv))
+        if asked and issubclass(command, Training):
+            options["default"] = command(photo=tyro.MISSING, config=base_config(command, argv))
         subcommands.append(Annotated[command, subcommand(name, **options)])
     any_of_them = Union[tuple(subcommands)]  # noqa: UP007, there is no `|` for a list
     return tyro.cli(any_of_them, prog=PROGRAM, args=argv, description=paragraphs(sys.modules[__name__])[0])
 
 
-def base_config(argv: Sequence[str]) -> TrainConfig:
-    """The settings of the profile among the arguments: what the other arguments change, and the help shows.
+def base_config(command: type[Training], argv: Sequence[str]) -> TrainConfig:
+    """The command's settings of the profile among the arguments: what other arguments change, and the help shows.
 
     A profile without a name is left to the parser proper to refuse. Raises SinGANError for an unknown one.
     """
+    return command.settings(TrainConfig.for_profile(first_value(argv, "--profile")), argv)
+
+
+def first_value(argv: Sequence[str], option: str) -> str | None:
+    """The value of one option among the arguments, before the parser proper; None where there is none."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--profile", nargs="?")
-    return TrainConfig.for_profile(first.parse_known_args(argv)[0].profile)
+    first.add_argument(option, nargs="?", dest="value")
+    return first.parse_known_args(argv)[0].value
 
 
 def description(command: type) -> str:
@@ -368,6 +601,16 @@ def find_picture(name: str) -> tuple[Tensor, str]:
     if path.suffix or path.name != name or path.exists():
         return load_image(path), path.stem
     return sample_image(name), name
+
+
+def find_mask(name: str | None, picture: str) -> Tensor:
+    """A mask by its file or the bundled picture that it belongs to; without a name, that of a bundled picture."""
+    path = Path(name or picture).expanduser()
+    if not (path.suffix or path.name != (name or picture) or path.exists()):
+        return sample_mask(name or picture)
+    if name is None:
+        raise SinGANError(f"{picture} comes without a mask: name one with --mask, white where the picture was changed.")
+    return load_mask(path)
 
 
 def find_run(name: str) -> Path:

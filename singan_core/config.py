@@ -4,7 +4,7 @@ import difflib
 import math
 import numbers
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -42,6 +42,11 @@ class TrainConfig:
     """Noise of a level in units of the RMSE between its image and the upsampled reconstruction from below."""
     noise_padding: bool = False
     """Draw noise on the padded grid too, instead of padding it with zeros (the authors' setting for animation)."""
+
+    quantised_level: int = 0
+    """Level from 1 on that is trained anew in an otherwise trained pyramid, on inputs in few colours; 0: none."""
+    quantised_colours: int = 5
+    """Number of these colours, found by k-means in the level's image."""
 
     alpha: float = 10.0
     """Weight of the reconstruction loss (equation 4)."""
@@ -126,6 +131,11 @@ class TrainConfig:
         default = TrainConfig()
         return {name: value for name, value in self.to_dict().items() if value != getattr(default, name)}
 
+    def unquantised(self) -> "TrainConfig":
+        """The settings of the pyramid in which `quantised_level` is trained anew."""
+        plain = TrainConfig()
+        return replace(self, quantised_level=plain.quantised_level, quantised_colours=plain.quantised_colours)
+
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of weights and images."""
@@ -155,6 +165,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_kernels": (1, 1024),
     "double_kernels_every": (0, 100),
     "noise_amplitude": (0.0, 100.0),
+    "quantised_level": (0, 1000),
+    "quantised_colours": (2, 256),
     "alpha": (0.0, 1e6),
     "penalty_weight": (0.0, 1e6),
     "penalty_every": (1, 1000),

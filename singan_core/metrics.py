@@ -16,7 +16,7 @@ from torch import Tensor
 
 from singan_core.errors import SinGANError
 from singan_core.features import FeatureExtractor
-from singan_core.images import check_image
+from singan_core.images import check_image, check_mask
 
 _GRAY = (0.2125, 0.7154, 0.0721)  # Rec. 709, as scikit-image's rgb2gray
 _DIRECTIONS_AT_ONCE = 16  # bounds the memory: 16 floats for each patch of all samples
@@ -119,45 +119,41 @@ def sliced_wasserstein_levels(
     return tuple(reversed(distances))
 
 
-@torch.no_grad()
-def nearest_patch_distance(
-    a: Tensor, b: Tensor, *, patch_size: int = 7, candidates: int | None = None, seed: int = 0
-) -> float:
-    """Distance of a patch of `a` (1, 3, H, W) to the nearest one of `b` (1, 3, h, w), RMSE in 0..255 units.
-
-    The mean over all overlapping patches of `a`; 0 where each of them occurs in `b`. candidates: choose only so many
-    patches of `b`, at random by the seed; with fewer to choose from, the nearest one is farther away.
-
-    Raises SinGANError for batches, for images without a patch, and for less than one candidate.
-    """
-    check_image(a, "a")
-    check_image(b, "b")
-    _check_devices(a, b)
-    if len(a) != 1 or len(b) != 1:
-        raise SinGANError(f"Patches of one image are looked up in one other, got {len(a)} and {len(b)}.")
-    if min(*a.shape[-2:], *b.shape[-2:]) < patch_size:
-        raise SinGANError(f"Images of {_size(a)} and {_size(b)} px hold no patch of {patch_size}x{patch_size} px.")
-    patches, others = (F.unfold(image, patch_size)[0].T for image in (a, b))
-    if candidates is not None:
-        if candidates < 1:
-            raise SinGANError(f"candidates is a number of patches from 1 on, got {candidates}.")
-        order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))
-        others = others[order[:candidates].to(others.device)]
-    rows = max(1, CHUNK // len(others))  # few distances at a time, for the memory
-    nearest = torch.cat([torch.cdist(some, others).amin(dim=1) for some in patches.split(rows)])
-    return 127.5 * (nearest / patches.shape[1] ** 0.5).mean().item()
-
-
-CHUNK = 2**24
-"""Distances between patches that are held at once: 64 MiB in float32."""
-
-
-def rmse(a: Tensor, b: Tensor) -> float:
+def rmse(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
     """Root mean square error in 0..255 units, as in the paper's tables, of images (N, 3, H, W) that are not rounded.
 
-    For N > 1, the mean over the N pairs. Raises SinGANError if the shapes differ.
+    For N > 1, the mean over the N pairs. mask: (1, 1, H, W) in [0, 1]; only pixels that it sets (0.5 or more) count:
+    with 1 - mask, what was done outside of it. 0 only if all pixels are equal. Raises SinGANError if the shapes differ
+    or the mask sets no pixel.
     """
-    return _mean_over_pairs(a, b, lambda x, y: 127.5 * mean_squared_error(x, y) ** 0.5)
+    if mask is None:
+        return _mean_over_pairs(a, b, lambda x, y: 127.5 * mean_squared_error(x, y) ** 0.5)
+    _check_pairs(a, b)
+    counted = (check_mask(mask, tuple(a.shape[-2:]))[0, 0] >= 0.5).cpu().numpy()
+    if not counted.any():
+        raise SinGANError("The mask sets no pixel: there is nothing to compare.")
+    return _mean_over_pairs(a, b, lambda x, y: 127.5 * mean_squared_error(x[counted], y[counted]) ** 0.5)
+
+
+@torch.no_grad()
+def seam_visibility(images: Tensor, mask: Tensor) -> Tensor:
+    """How much each image (N, 3, H, W) jumps at the border of a mask (1, 1, H, W): float64 (N,), about 1 for no seam.
+
+    The mean difference of the gray levels of neighbouring pixels, one of which the mask sets (0.5 or more), over that
+    of all other neighbours. A border that follows an edge of the picture counts as a seam: compare with the picture
+    before. Raises SinGANError for a mask without a border and for an image that is even elsewhere.
+    """
+    check_image(images, "images")
+    inside = (check_mask(mask, tuple(images.shape[-2:]))[0, 0] >= 0.5).to(images.device)
+    gray = gray_levels(images)
+    jumps = torch.cat([gray.diff(dim=axis).abs().flatten(1) for axis in (1, 2)], dim=1)
+    border = torch.cat([inside.int().diff(dim=axis).bool().flatten() for axis in (0, 1)])
+    if not border.any() or border.all():
+        raise SinGANError("The mask has no border inside the image: it must set some pixels and leave others.")
+    elsewhere = jumps[:, ~border].mean(dim=1)
+    if (elsewhere < 1e-9).any():
+        raise SinGANError("The image is even outside the border of the mask: there is nothing to compare a seam with.")
+    return jumps[:, border].mean(dim=1) / elsewhere
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

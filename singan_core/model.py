@@ -8,12 +8,14 @@ import math
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from singan_core.colours import quantise
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, tensor_names, write_tensors
@@ -51,13 +53,15 @@ class Level:
     """One scale of a trained pyramid: its networks, its noise amplitude, and the losses seen in training.
 
     history: (iterations, len(HISTORY_COLUMNS)) float64 array; None where it is not known.
-    discriminator: None where only the generators were kept.
+    discriminator: None where only the generators were kept. palette: the colours (k, 3) in which the level gets the
+    previous image; None: as it is.
     """
 
     generator: Generator
     discriminator: Discriminator | None
     amplitude: float
     history: np.ndarray | None = None
+    palette: Tensor | None = None
 
 
 @dataclass
@@ -83,6 +87,13 @@ class SinGAN:
     def device(self) -> torch.device:
         """Where the networks are."""
         return self.z_star.device
+
+    def fitted_size(self, size: Size) -> Size:
+        """The trained resolution in the proportions of `size`: the longer side is that of the finest level."""
+        ratio = max(self.size) / max(size)
+        fitted = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
+        close = all(abs(side - own) <= 1 for side, own in zip(fitted, self.size, strict=True))
+        return self.size if close else fitted
 
     def to(self, device: torch.device | str) -> "SinGAN":
         """Move the networks to a device; returns the model itself."""
@@ -111,6 +122,24 @@ class SinGAN:
 
         Raises SinGANError for values out of range.
         """
+        noise = partial(seeded_noise, seed, like=self.z_star)
+        return self.draw(n, noise, size=size, factors=factors, start_scale=start_scale, stop_scale=stop_scale)
+
+    def draw(
+        self,
+        n: int,
+        noise: Callable[[range], NoiseSource],
+        *,
+        size: Size | None = None,
+        factors: tuple[float, float] | None = None,
+        start_scale: int = 0,
+        stop_scale: int | None = None,
+    ) -> Tensor:
+        """What `sample` does, with noise of one's own: n pictures, (n, 3, H, W) in [-1, 1].
+
+        noise: gives the source of the noise for a range of the pictures 0 to n - 1; it is called for one range after
+        the other, and each source once per level, from start_scale on.
+        """
         last = self._check_scale(stop_scale, "stop_scale", low=0)
         start = self._check_scale(start_scale, "start_scale", low=0)
         if start > last:
@@ -119,7 +148,7 @@ class SinGAN:
         previous = None
         if start:
             previous = resize(self._reconstruct_to(start - 1), shape.sizes[start - 1])
-        return self._draw(n, seed, shape, start, last, previous)
+        return self._draw(n, noise, shape, start, last, previous)
 
     def reconstruct(self, stop_scale: int | None = None) -> Tensor:
         """The training photograph from z*, (1, 3, H, W) in [-1, 1], at the size of stop_scale (default: the finest)."""
@@ -139,9 +168,10 @@ class SinGAN:
         if len(image) != 1:
             raise SinGANError(f"inject takes one picture at a time, got a batch of {len(image)}: image[i : i + 1].")
         scale = self._check_scale(scale, "scale", low=1)
-        shape = self._shape_for(self._fitted(image.shape[-2:]) if size is None else size, None)
+        shape = self._shape_for(self.fitted_size(image.shape[-2:]) if size is None else size, None)
         previous = resize(image.to(self.z_star), shape.sizes[scale - 1])
-        return self._draw(n, seed, shape, scale, len(self.levels) - 1, previous)
+        noise = partial(seeded_noise, seed, like=self.z_star)
+        return self._draw(n, noise, shape, scale, len(self.levels) - 1, previous)
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file. Raises SinGANError when it cannot be written."""
@@ -183,6 +213,8 @@ class SinGAN:
             level, size = self.levels[index], shape.sizes[index]
             z = pad_noise(level.amplitude * noise(index, noise_shape(index, size, self.config)), self.config)
             before = z.new_zeros(1, 3, *size) if previous is None else upsample(previous, size, shape.factor)
+            if level.palette is not None:
+                before = quantise(before, level.palette)
             before, previous = pad(before, self.config.layers), None  # large pictures: keep nothing that is not needed
             previous = draw_tiled(generators[index], z, before, TILE)
         return previous
@@ -191,16 +223,24 @@ class SinGAN:
         """The fixed noise of the reconstruction: z* at level 0 and zero elsewhere (paper, section 2.2)."""
         return self.z_star if level == 0 else self.z_star.new_zeros(shape)
 
-    def _draw(self, n: int, seed: int, shape: PyramidShape, start: int, last: int, previous: Tensor | None) -> Tensor:
+    def _draw(
+        self,
+        n: int,
+        noise: Callable[[range], NoiseSource],
+        shape: PyramidShape,
+        start: int,
+        last: int,
+        previous: Tensor | None,
+    ) -> Tensor:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
             raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
         kernels = self.levels[last].generator.tail[0].in_channels
         together = max(1, min(SAMPLE_BATCH, BATCH_VALUES // (math.prod(shape.sizes[last]) * kernels)))
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
-        noises = [seeded_noise(seed, batch, self.z_star) for batch in batches]
+        sources = [noise(batch) for batch in batches]
         with torch.inference_mode():
             generators = self.folded()
-            images = [self.generate(generators, noise, shape, start, last, previous) for noise in noises]
+            images = [self.generate(generators, source, shape, start, last, previous) for source in sources]
         return _as_image(torch.cat(images))
 
     def _reconstruct_to(self, last: int) -> Tensor:
@@ -238,13 +278,6 @@ class SinGAN:
                 f"size {tuple(size)} has over {MAX_PIXELS} pixels, more than is drawn at once: ask for less."
             )
         return trained.scaled_to(size) if tuple(size) != self.size else trained
-
-    def _fitted(self, size: Size) -> Size:
-        """The trained resolution in the proportions of `size`: the longer side is that of the finest level."""
-        ratio = max(self.size) / max(size)
-        fitted = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
-        close = all(abs(side - own) <= 1 for side, own in zip(fitted, self.size, strict=True))
-        return self.size if close else fitted
 
 
 def pick_device(device: torch.device | str | None = None) -> torch.device:
@@ -329,6 +362,8 @@ def pack(model: SinGAN) -> tuple[dict[str, Tensor], dict]:
                 tensors |= {f"{index}.{part}.{name}": value for name, value in network.state_dict().items()}
         if level.history is not None:
             tensors[f"{index}.history"] = torch.from_numpy(level.history)
+        if level.palette is not None:
+            tensors[f"{index}.palette"] = level.palette
     settings = {
         "format": FORMAT_VERSION,
         "config": model.config.to_dict(),
@@ -358,7 +393,8 @@ def unpack(tensors: dict[str, Tensor], settings: dict, device: torch.device) -> 
             discriminator = Discriminator(kernels, config.layers).to(config.dtype)
             discriminator.load_state_dict(weights)
         history = tensors.get(f"{index}.history")
-        level = Level(generator, discriminator, amplitude, None if history is None else history.double().numpy())
+        history = None if history is None else history.double().numpy()
+        level = Level(generator, discriminator, amplitude, history, tensors.get(f"{index}.palette"))
         finish(level, model.z_star)
         model.levels.append(level)
     return model
@@ -374,6 +410,8 @@ def finish(level: Level, like: Tensor) -> None:
     for network in (level.generator, level.discriminator):
         if network is not None:
             network.to(like).eval().requires_grad_(False).zero_grad()
+    if level.palette is not None:
+        level.palette = level.palette.to(like)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

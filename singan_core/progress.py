@@ -52,7 +52,8 @@ class Reporter:
         self.model, self.callback = model, callback
         self.costs = iteration_costs(model.config, model.shape)
         self.bar = tqdm(
-            total=self._finished_cost(len(self.costs)),
+            # where one level is trained anew, what comes after it is there already
+            total=self._finished_cost(1 + (model.config.quantised_level or len(self.costs) - 1)),
             disable=not progress,
             bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}, {remaining} left{postfix}]",
         )

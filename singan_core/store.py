@@ -48,9 +48,10 @@ def load_or_train(
     Looked for in the shipped pyramids (data/pretrained), then in the run store; an interrupted training goes on where
     it was; what another process trains at this moment is waited for. targets: levels that are trained on another
     picture, see `train`; with others it is another run. discriminators: whether they are needed, too; shipped pyramids
-    may come without them. retrain: take no finished pyramid, train again and replace the stored one; an interrupted
-    retraining goes on, too. store: folder of the runs, default see `store_folder`. callback, progress, device: see
-    `train`.
+    may come without them. A config with a quantised_level needs the pyramid without one: it is loaded or trained in the
+    same way, and not trained again because of retrain. retrain: take no finished pyramid, train again and replace the
+    stored one; an interrupted retraining goes on, too. store: folder of the runs, default see `store_folder`. callback,
+    progress, device: see `train`.
 
     A batch of notebooks sets SINGAN_RETRAIN_BEFORE, a time in seconds since 1970: what was trained later is not trained
     again, so that a pyramid that several notebooks retrain is trained once.
@@ -77,10 +78,21 @@ def load_or_train(
         settings["targets"] = sorted(map(int, targets or {}))
         settings |= {"retrain": retrain, "device": device_name(device), "torch": str(torch.__version__)}
         write_text(folder / "run.json", json.dumps(settings, indent=2) + "\n")
+        base = None
+        if config.quantised_level:
+            options = {
+                "discriminators": discriminators,
+                "store": store,
+                "callback": callback,
+                "progress": progress,
+                "device": device,
+            }
+            base = load_or_train(image, config.unquantised(), targets, **options)
         model = train(
             image,
             config,
             targets=targets,
+            base=base,
             checkpoint=folder / CHECKPOINT,
             callback=callback,
             progress=progress,

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from singan_core.colours import find_palette, quantise
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, write_tensors
@@ -34,6 +35,7 @@ def train(
     config: TrainConfig,
     *,
     targets: Targets | None = None,
+    base: SinGAN | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 20.0,
     callback: Callback | None = None,
@@ -44,6 +46,8 @@ def train(
 
     targets: levels that are trained on another picture, each with its picture (1, 3, h, w) in [-1, 1], which has the
     photograph's proportions. It is reduced as the photograph is, or taken as it is where it has its level's size.
+    base: for a config with a quantised_level, the pyramid in which this one level is trained anew: that of the same
+    photograph, targets and `config.unquantised()`. Its other levels are taken over, and it moves to the device.
     checkpoint: file to resume from when it exists, and to write every checkpoint_seconds, after each level, and when
     interrupted with Ctrl-C. A resumed training ends with exactly the bits of an undisturbed one (on the same CPU).
     callback: called with a `Progress` about twice a second and at the end of each level. progress: show a bar.
@@ -55,13 +59,18 @@ def train(
     checkpoint = None if checkpoint is None else Path(checkpoint)
     device = pick_device(device)
     shape, reals = training_images(image, config, device, targets)
+    base = _checked_base(base, config, shape, device)
     rng = torch.Generator(device).manual_seed(config.seed)
     if checkpoint is not None and checkpoint.exists():
         model, trainer = load_checkpoint(checkpoint, config, reals, rng, targets)
         del reals[: len(model.levels) + 1]
     else:
-        z_star = torch.randn(noise_shape(0, shape.sizes[0], config), generator=rng, device=device, dtype=config.dtype)
-        model = SinGAN(config, shape, z_star)
+        if base is None:
+            size = noise_shape(0, shape.sizes[0], config)
+            model = SinGAN(config, shape, torch.randn(size, generator=rng, device=device, dtype=config.dtype))
+        else:
+            model = SinGAN(config, shape, base.z_star, base.levels[: config.quantised_level])
+            del reals[: config.quantised_level]
         trainer = LevelTrainer(model, reals.pop(0), rng)
     saved = time.monotonic()
     started = saved - model.seconds
@@ -84,6 +93,9 @@ def train(
                 if interrupted():
                     raise KeyboardInterrupt
             model.levels.append(trainer.finished())
+            if base is not None:
+                model.levels += base.levels[len(model.levels) :]
+                reals.clear()
             reporter.report(trainer, level_done=True)
             if not reals:
                 return model
@@ -107,10 +119,27 @@ def training_images(
         max_size=config.max_size,
         scale_factor=config.scale_factor,
     )
+    if config.quantised_level >= len(pyramid.shape):
+        raise SinGANError(
+            f"quantised_level={config.quantised_level}: this pyramid has the levels 0 to {len(pyramid.shape) - 1}."
+        )
     reals = list(pyramid.images)
     for level, picture in checked_targets(targets, pyramid.shape).items():
         reals[level] = at_level(picture.detach(), pyramid.shape, level)
     return pyramid.shape, [real.to(device, config.dtype, memory_format=torch.channels_last) for real in reals]
+
+
+def _checked_base(base: SinGAN | None, config: TrainConfig, shape: PyramidShape, device: torch.device) -> SinGAN | None:
+    """The pyramid in which one level is trained anew, on the device; SinGANError if it is missing or another one."""
+    if base is None and not config.quantised_level:
+        return None
+    if base is None:
+        raise SinGANError("A quantised_level is trained anew in a base: give it, or use load_or_train, which finds it.")
+    if not config.quantised_level:
+        raise SinGANError("A base is taken over only with a quantised_level: set one, or leave the base out.")
+    if base.config != config.unquantised() or base.shape != shape or len(base.levels) != len(shape):
+        raise SinGANError("The base is another pyramid: it must be of this photograph and of config.unquantised().")
+    return base.to(device)
 
 
 class LevelTrainer:
@@ -133,7 +162,9 @@ class LevelTrainer:
         kernels = config.kernels_at(self.index)
         self.generator = Generator(kernels, config.layers, config.residual).to(real)
         self.discriminator = Discriminator(kernels, config.layers).to(real)
-        if self.index and config.kernels_at(self.index - 1) == kernels:
+        quantised = 0 < self.index == config.quantised_level
+        self.palette = find_palette(real.float(), config.quantised_colours) if quantised else None
+        if self.index and config.kernels_at(self.index - 1) == kernels and not quantised:
             below = model.levels[-1]
             self.generator.load_state_dict(below.generator.state_dict())
             self.discriminator.load_state_dict(below.discriminator.state_dict())
@@ -153,11 +184,13 @@ class LevelTrainer:
             for network in (self.generator, self.discriminator)
         )
 
-        self.view = make_view(model, rng)
+        self.view = make_view(model, rng, self.palette)
         self.amplitude, reconstruction = 1.0, torch.zeros_like(real)
         if self.index:
             reconstruction = self._reconstruction_from_below()
             self.amplitude = config.noise_amplitude * F.mse_loss(reconstruction, real).sqrt().item()
+        if quantised:
+            reconstruction = quantise(reconstruction, self.palette)
         self.reconstruction_below = pad(reconstruction, config.layers)
         # z* is zero at all levels but the first, where the amplitude is 1
         self.reconstruction_noise = None if self.index else pad_noise(model.z_star, config)
@@ -213,7 +246,7 @@ class LevelTrainer:
         if self.reconstruction_noise is not None:
             self.reconstruction_below += self.reconstruction_noise
         self.view.settle(self.generator, self.amplitude, [self.reconstruction_below] if self.config.alpha else [])
-        level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy())
+        level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy(), self.palette)
         finish(level, self.real)
         return level
 

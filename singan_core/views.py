@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from singan_core.colours import quantise
 from singan_core.model import SinGAN, noise_shape, pad_noise
 from singan_core.networks import Generator, fast_bfloat16, measure_statistics, pad
 from singan_core.pyramid import resize_matrix, upsample, upsample_ratio
@@ -21,19 +22,19 @@ WINDOWS = 4
 each costs its margins."""
 
 
-def make_view(model: SinGAN, rng: torch.Generator) -> "WholeImage | RandomWindows":
-    """The view for the level of a model that is trained next."""
+def make_view(model: SinGAN, rng: torch.Generator, palette: Tensor | None = None) -> "WholeImage | RandomWindows":
+    """The view for the level of a model that is trained next. palette: its colours (k, 3) of previous images."""
     config, size = model.config, model.shape.sizes[len(model.levels)]
     if config.crop and size[0] * size[1] > config.crop**2:
-        return RandomWindows(model, rng)
-    return WholeImage(model, rng)
+        return RandomWindows(model, rng, palette=palette)
+    return WholeImage(model, rng, palette)
 
 
 class WholeImage:
     """The whole image in every step."""
 
-    def __init__(self, model: SinGAN, rng: torch.Generator):
-        self.model, self.rng, self.index = model, rng, len(model.levels)
+    def __init__(self, model: SinGAN, rng: torch.Generator, palette: Tensor | None = None):
+        self.model, self.rng, self.index, self.palette = model, rng, len(model.levels), palette
         self.dtype = _computing_type(model)
         self.generators = model.folded(self.dtype)
         self.size = model.shape.sizes[self.index]
@@ -64,7 +65,8 @@ class WholeImage:
             return pad(self.model.z_star.new_zeros(1, 3, *self.size), margin)
         with torch.no_grad():
             image = self.model.generate(self.generators, self._draw, self.model.shape, 0, self.index - 1)
-            return pad(upsample(image, self.size, self.model.shape.factor), margin)
+            image = upsample(image, self.size, self.model.shape.factor)
+            return pad(image if self.palette is None else quantise(image, self.palette), margin)
 
     def settle(self, generator: Generator, amplitude: float, rebuilt_from: list[Tensor]) -> None:
         """Set the statistics that a trained generator will be drawn with: here it has seen them in training."""
@@ -82,8 +84,9 @@ class RandomWindows:
     for them, and a CUDA graph can draw them.
     """
 
-    def __init__(self, model: SinGAN, rng: torch.Generator, count: int = WINDOWS):
+    def __init__(self, model: SinGAN, rng: torch.Generator, count: int = WINDOWS, palette: Tensor | None = None):
         self.model, self.rng, self.index, self.count = model, rng, len(model.levels), count
+        self.palette = palette
         self.dtype = _computing_type(model)
         self.generators = model.folded(self.dtype)
         self.margin = model.config.layers
@@ -114,6 +117,8 @@ class RandomWindows:
             for level in range(self.index):
                 noise = self.model.levels[level].amplitude * self._noise(level)
                 previous = self._upsampled(self.generators[level](noise, previous), level + 1)
+            if self.palette is not None:
+                previous = quantise(previous, self.palette) * self._inside(self.index)
         return previous
 
     def settle(self, generator: Generator, amplitude: float, rebuilt_from: list[Tensor]) -> None:
@@ -123,7 +128,7 @@ class RandomWindows:
         that the running statistics of a training on whole images hold. rebuilt_from: the reconstruction's input, the
         sum of noise and previous image on the padded grid; empty where it has no part in the training.
         """
-        whole = WholeImage(self.model, self.rng)
+        whole = WholeImage(self.model, self.rng, self.palette)
         random = (whole.previous().add_(whole.noise(), alpha=amplitude) for _ in range(2))
         measure_statistics(generator, itertools.chain(random, rebuilt_from))
 
@@ -136,8 +141,15 @@ class RandomWindows:
         noise = torch.randn(shape, generator=self.rng, device=like.device, dtype=like.dtype)
         if self.model.config.noise_padding:
             return noise
-        rows, columns = (axis.inside(level, span).to(like) for axis, span in zip(self.axes, spans, strict=True))
-        return noise * rows[:, None, :, None] * columns[:, None, None, :]
+        return noise * self._inside(level)
+
+    def _inside(self, level: int) -> Tensor:
+        """1 at the pixels of a level's windows, (count, 1, h, w), and 0 in the padding."""
+        spans = self._spans(level, self.margin)
+        rows, columns = (
+            axis.inside(level, span).to(self.model.z_star) for axis, span in zip(self.axes, spans, strict=True)
+        )
+        return rows[:, None, :, None] * columns[:, None, None, :]
 
     def _upsampled(self, image: Tensor, level: int) -> Tensor:
         """What `upsample` and `pad` make of the image below `level`, for the windows of that level alone."""

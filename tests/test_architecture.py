@@ -25,16 +25,16 @@ def documented_order() -> list[str]:
 
 def imports_of(module: str) -> set[str]:
     """Names of the package's modules that a module imports, those for type checkers alone left out."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    tree = ast.parse(modules()[module].read_text())
     found = set()
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             return
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("singan_core."):
-            found.add(node.module.split(".")[1])
-        if isinstance(node, ast.ImportFrom) and node.module == "singan_core":
-            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("singan_core"):
+            inside = node.module.removeprefix("singan_core").removeprefix(".")
+            names = {f"{inside}.{alias.name}".removeprefix(".") for alias in node.names} & set(modules())
+            found.update(names or {inside} - {""})
         for child in ast.iter_child_nodes(node):
             visit(child)
 
@@ -42,19 +42,27 @@ def imports_of(module: str) -> set[str]:
     return found
 
 
-def modules() -> list[str]:
-    return sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+def modules() -> dict[str, Path]:
+    """The files of the modules by their names in the package: `images`, `applications.editing`; `applications`."""
+    files = {path.relative_to(PACKAGE).with_suffix(""): path for path in PACKAGE.rglob("*.py")}
+    names = {".".join(file.parts).removesuffix("__init__").removesuffix("."): path for file, path in files.items()}
+    return {name: path for name, path in names.items() if name}
 
 
 def test_every_module_has_its_place_in_the_documented_order():
-    assert sorted(documented_order()) == modules()
+    assert sorted(documented_order()) == sorted(modules())
 
 
-@pytest.mark.parametrize("module", modules())
+@pytest.mark.parametrize("module", sorted(modules()))
 def test_imports_run_downward(module):
     order = documented_order()
-    above = {name for name in imports_of(module) & set(order) if order.index(name) >= order.index(module)}
+    above = {name for name in imports_of(module) if order.index(name) >= order.index(module)}
     assert not above, f"{module} imports {above}, which stand above it"
+
+
+def test_imports_of_the_applications_are_seen():
+    assert {"applications.editing", "applications.super_resolution"} <= imports_of("applications")
+    assert {"model", "pyramid", "errors"} <= imports_of("applications.editing")
 
 
 def in_a_fresh_interpreter(code: str) -> str:

@@ -10,14 +10,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from singan_core import __main__ as command_line
 from singan_core import notebooks, official, planning
 from singan_core import reproduce as batch
-from singan_core.__main__ import COMMANDS, find_picture, find_run, main, parse
+from singan_core.__main__ import COMMANDS, find_mask, find_picture, find_run, main, parse
+from singan_core.applications import (
+    animation_config,
+    edit,
+    harmonize,
+    paint_to_image,
+    soft_mask,
+    super_resolution_config,
+    super_resolve,
+)
 from singan_core.config import PROFILES, TrainConfig
 from singan_core.errors import SinGANError
-from singan_core.images import load_image, sample_image, sample_names, save_image
+from singan_core.images import load_image, sample_image, sample_mask, sample_names, save_image
 from singan_core.model import SinGAN
 from singan_core.progress import Progress
 from singan_core.store import CHECKPOINT, MODEL, load_or_train, load_run
@@ -131,12 +141,13 @@ def test_values_out_of_range_end_before_the_training(capsys, monkeypatch, option
     assert option[0].removeprefix("--").replace("-", "_") in error_of(capsys)
 
 
-def test_interrupted_training_says_how_to_go_on(capsys, monkeypatch):
+@pytest.mark.parametrize("command", ["train", "super-resolve", "animate"])
+def test_interrupted_training_says_how_to_go_on(capsys, monkeypatch, command):
     def interrupted(*_: object, **__: object) -> SinGAN:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command_line, "load_or_train", interrupted)
-    assert main(["train", "creek", "--profile", "smoke"]) == 130
+    assert main([command, "creek", "--profile", "smoke"]) == 130
     assert "The same command resumes the training" in capsys.readouterr().err
 
 
@@ -225,6 +236,10 @@ def test_without_a_command_the_help_lists_them(capsys):
         "train creek --speed 3",
         "sample key --size 40",
         "inject key picture",
+        "edit key picture",
+        "harmonize key picture --scale 2 --blur soft",
+        "super-resolve creek --factor four",
+        "animate creek --format avi",
         "images all",
     ],
 )
@@ -274,6 +289,130 @@ def test_inject_writes_the_redrawn_picture(run, tmp_path):
     assert list(pictures(folder)) == [f"inject_edited_scale1_seed3_{number}.png" for number in range(2)]
     written = load_image(folder / "inject_edited_scale1_seed3_1.png")
     assert torch.allclose(written, expected[1:], atol=1.01 / 255)
+
+
+@pytest.fixture
+def pasted(run, tmp_path) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture, pasted.png in the working folder, and a mask of a part of it, mask.png."""
+    save_image(sample_image("creek")[..., ::16, ::16], tmp_path / "pasted.png")
+    picture = load_image(tmp_path / "pasted.png")
+    mask = torch.zeros(1, 1, *picture.shape[-2:])
+    mask[..., 12:20, 20:30] = 1
+    save_image(mask, tmp_path / "mask.png")
+    return picture, mask
+
+
+@pytest.mark.parametrize(("name", "function"), [("edit", edit), ("harmonize", harmonize)])
+def test_edit_and_harmonize_write_what_the_functions_give(run, pasted, tmp_path, name, function):
+    arguments = ["pasted.png", "--mask", "mask.png", "--scale", "1", "--n", "2", "--seed", "3", "--blur", "0.5"]
+    assert main([name, str(run), *arguments]) == 0
+    expected = function(load_run(run), *pasted, 1, n=2, seed=3, blur=0.5)
+    folder = tmp_path / "samples" / run.name
+    assert list(pictures(folder)) == [f"{name}_pasted_scale1_seed3_{number}.png" for number in range(2)]
+    written = load_image(folder / f"{name}_pasted_scale1_seed3_1.png")
+    assert torch.allclose(written, expected[1:], atol=1.01 / 255)
+
+
+def test_edit_keeps_the_size_of_the_picture_and_all_outside_the_mask_when_asked(run, pasted, tmp_path):
+    options = ["--scale", "1", "--full-size", "--dilation", "1", "--blur", "0", "--output", "drawn"]
+    assert main(["edit", str(run), "pasted.png", "--mask", "mask.png", *options]) == 0
+    picture, mask = pasted
+    height, width = picture.shape[-2:]
+    written = load_image(tmp_path / "drawn" / f"edit_pasted_scale1_{height}x{width}_seed0_0.png")
+    ratio = max(height, width) / max(load_run(run).size)
+    outside = (soft_mask(mask, (height, width), dilation=ratio, blur=0) == 0).expand_as(picture)
+    assert torch.equal(written[outside], picture[outside])
+
+
+def test_a_bundled_picture_brings_its_mask(run):
+    assert main(["harmonize", str(run), "harmonize_sunset", "--scale", "1"]) == 0
+    assert torch.equal(find_mask(None, "harmonize_sunset"), sample_mask("harmonize_sunset"))
+    assert torch.equal(find_mask("edit_mountains", "edited.png"), sample_mask("edit_mountains"))
+
+
+def test_a_picture_without_a_mask_is_explained(run, pasted, capsys):
+    assert main(["edit", str(run), "pasted.png", "--scale", "1"]) == 1
+    assert "name one with --mask" in error_of(capsys)
+
+
+def test_an_empty_mask_is_explained(run, pasted, capsys, tmp_path):
+    save_image(torch.zeros_like(pasted[1]), tmp_path / "mask.png")
+    assert main(["edit", str(run), "pasted.png", "--mask", "mask.png", "--scale", "1"]) == 1
+    assert "mask is empty" in error_of(capsys)
+
+
+def test_paint_writes_what_the_function_gives(run, pasted, tmp_path):
+    assert main(["paint", str(run), "pasted.png", "--scale", "1"]) == 0
+    written = load_image(tmp_path / "samples" / run.name / "paint_pasted_scale1_seed0_0.png")
+    assert torch.allclose(written, paint_to_image(load_run(run), pasted[0], 1), atol=1.01 / 255)
+
+
+def test_paint_without_a_scale_needs_a_level_for_paintings(run, pasted, capsys):
+    assert main(["paint", str(run), "pasted.png"]) == 1
+    assert "say at which scale" in error_of(capsys)
+
+
+SHORT = ["--profile", "smoke", "--iterations", "1", "--kernels", "4", "--max-kernels", "4"]
+
+
+def test_super_resolve_trains_with_its_settings_and_enlarges(pasted, tmp_path):
+    options = ["--factor", "2.5", "--layers", "3", "--n", "2", "--noise-seed", "5", "--store", "sr"]
+    assert main(["super-resolve", "pasted.png", *SHORT, *options]) == 0
+    (trained,) = (tmp_path / "sr").iterdir()
+    model = load_run(trained)
+    short = TrainConfig.for_profile("smoke", iterations=1, kernels=4, max_kernels=4, layers=3)
+    assert model.config == super_resolution_config(short, 2.5)
+    height, width = (round(2.5 * side) for side in model.size)
+    folder = tmp_path / "samples" / "pasted"
+    names = [f"super_resolution_{height}x{width}_seed5_{number}.png" for number in range(2)]
+    assert pictures(folder) == {"original.png": model.size} | dict.fromkeys(names, (height, width))
+    expected = super_resolve(model, load_image(folder / "original.png"), 2.5, n=2, seed=5)
+    # the original was rounded to 8 bits when it was written, which the generator passes on
+    assert torch.allclose(load_image(folder / names[1]), expected[1:], atol=4 / 255)
+
+
+def test_animate_trains_with_its_settings_and_writes_a_gif(pasted, tmp_path):
+    options = ["--frames", "3", "--start-scale", "1", "--size", "20", "30", "--store", "moving", "--fps", "5"]
+    assert main(["animate", "pasted.png", *SHORT, *options]) == 0
+    (trained,) = (tmp_path / "moving").iterdir()
+    config = TrainConfig.for_profile("smoke", iterations=1, kernels=4, max_kernels=4)
+    assert load_run(trained).config == animation_config(config)
+    with Image.open(tmp_path / "samples" / "pasted" / "animation_scale1_20x30_seed0.gif") as gif:
+        assert (gif.size, gif.n_frames, gif.info["duration"]) == ((30, 20), 3, 200)
+
+
+def test_animate_passes_the_walk_on(pasted, monkeypatch):
+    asked = {}
+
+    def walked(model: SinGAN, frames: int, **options: object) -> torch.Tensor:
+        asked.update(options, frames=frames)
+        return torch.zeros(2, 3, 8, 8)
+
+    monkeypatch.setattr(command_line, "load_or_train", lambda *_, **__: None)
+    monkeypatch.setattr(command_line, "animate", walked)
+    options = ["--frames", "7", "--walk-alpha", "0.2", "--walk-beta", "0.8", "--noise-seed", "4"]
+    assert main(["animate", "pasted.png", "--profile", "smoke", *options]) == 0
+    expected = {"frames": 7, "alpha": 0.2, "beta": 0.8, "seed": 4, "start_scale": 2, "size": None}
+    assert asked == expected
+
+
+@pytest.mark.parametrize("command", ["super-resolve", "animate"])
+def test_settings_that_are_given_come_before_those_of_the_task(command):
+    parsed = parse([command, "creek", "--profile", "smoke", "--min-size", "30", "--alpha", "7"])
+    assert (parsed.config.min_size, parsed.config.alpha, parsed.config.max_size) == (30, 7, 48)
+
+
+@pytest.mark.parametrize("form", ["--factor 8", "--factor=8"])
+def test_the_settings_of_super_resolution_follow_the_factor(form):
+    command = parse(["super-resolve", "creek", "--profile", "smoke", *form.split()])
+    assert command.config == super_resolution_config(TrainConfig.for_profile("smoke"), 8)
+    default = parse(["super-resolve", "creek", "--profile", "smoke"])
+    assert default.config == super_resolution_config(TrainConfig.for_profile("smoke"), 4)
+
+
+def test_a_factor_out_of_range_ends_before_the_training(capsys):
+    assert main(["super-resolve", "creek", "--factor", "0.5"]) == 1
+    assert "factor must be" in error_of(capsys)
 
 
 def test_scale_out_of_range_is_explained(run, capsys):

@@ -21,10 +21,10 @@ from singan_core.metrics import (
     contrast,
     diversity,
     frechet_distance,
-    nearest_patch_distance,
     psnr,
     ratio_interval,
     rmse,
+    seam_visibility,
     single_image_frechet,
     sliced_wasserstein,
     sliced_wasserstein_levels,
@@ -568,44 +568,71 @@ def test_ratio_interval_refuses_what_has_no_ratio(a, b):
         ratio_interval(a, b)
 
 
-# -- nearest patches
+# -- masks
 
 
-@settings(max_examples=20)
-@given(seed=st.integers(0, 100), size=st.tuples(SIDES, SIDES), patch=st.integers(1, 9))
-def test_a_crop_has_all_its_patches_in_the_picture(seed, size, patch):
-    image = texture(seed=seed)
-    crop = image[..., 3 : 3 + size[0], 5 : 5 + size[1]]
-    # cdist takes the root of a difference of squares: rounding alone makes some tenths of a gray level.
-    assert nearest_patch_distance(crop, image, patch_size=patch) < 0.5
-    assert nearest_patch_distance(noise(), image) > 10
+def left_half(height: int = 32, width: int = 32) -> Tensor:
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., : width // 2] = 1
+    return mask
 
 
-def test_nearest_patch_distance_is_that_of_the_definition(monkeypatch):
-    a, b = texture(height=10, width=11, seed=1), texture(height=12, width=9, seed=2)
-    patches, others = (F.unfold(image, 7)[0].T.double() for image in (a, b))
-    every = (patches[:, None] - others[None]).pow(2).mean(2).sqrt()
-    expected = 127.5 * every.amin(1).mean().item()
-    assert nearest_patch_distance(a, b) == pytest.approx(expected, rel=1e-4)
-    monkeypatch.setattr(metrics, "CHUNK", len(others) * 3)
-    assert nearest_patch_distance(a, b) == pytest.approx(expected, rel=1e-4), "some rows at a time"
+@given(height=SIDES, width=SIDES, seed=st.integers(0, 99))
+def test_rmse_in_a_mask_and_outside_of_it_make_up_the_whole(height: int, width: int, seed: int):
+    a, b = noise(1, height, width, seed), noise(1, height, width, seed + 100)
+    mask = (torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(seed)) > 0.5).float()
+    share = mask.mean().item()
+    parts = share * rmse(a, b, mask) ** 2 + (1 - share) * rmse(a, b, 1 - mask) ** 2
+    assert parts == pytest.approx(rmse(a, b) ** 2, rel=1e-5)  # float32 in the share
 
 
-def test_fewer_candidates_are_farther_away():
-    a, b = texture(seed=1), texture(seed=2)
-    distances = [nearest_patch_distance(a, b, candidates=count) for count in (None, 1000, 100, 1)]
-    assert distances == sorted(distances) and distances[0] < distances[-1]
-    assert nearest_patch_distance(a, b, candidates=9, seed=1) != nearest_patch_distance(a, b, candidates=9, seed=2)
+def test_rmse_outside_a_mask_is_zero_only_if_nothing_was_changed_there():
+    image, mask = noise(), left_half()
+    changed = torch.where(mask == 1, -image, image)
+    assert rmse(changed, image, 1 - mask) == 0
+    changed[..., 0, -1] += 1e-6
+    assert rmse(changed, image, 1 - mask) > 0
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "options", "message"),
-    [
-        (noise(2), noise(), {}, "got 2 and 1"),
-        (noise(), noise(height=6), {}, "hold no patch of 7x7"),
-        (noise(), noise(), {"candidates": 0}, "from 1 on, got 0"),
-    ],
-)
-def test_what_has_no_nearest_patch_is_refused(a, b, options, message):
-    with pytest.raises(SinGANError, match=message):
-        nearest_patch_distance(a, b, **options)
+def test_a_step_at_the_border_of_a_mask_is_a_seam_of_its_height():
+    ramp = (0.01 * torch.arange(32.0)).expand(1, 3, 32, 32) - 0.9  # jumps of 0.01 to the right and of 0 downward
+    stepped = ramp + 0.4 * (1 - left_half())
+    elsewhere = (30 * 0.01 * 32) / (30 * 32 + 31 * 32)
+    assert seam_visibility(stepped, left_half()).item() == pytest.approx(0.41 / elsewhere, rel=1e-4)  # float32 images
+
+
+def test_a_mask_that_nobody_has_used_shows_no_seam():
+    visibility = seam_visibility(noise(8, 64, 64), left_half(64, 64))
+    assert visibility.dtype == torch.float64 and visibility.shape == (8,)
+    # jumps of noise scatter by 0.7 of their mean: 64 of them by 9 %, four deviations
+    torch.testing.assert_close(visibility, torch.ones_like(visibility), atol=0.36, rtol=0)
+
+
+@given(height=st.integers(0, 100))
+def test_a_seam_is_the_more_visible_the_higher_it_is(height: int):
+    image, other = 0.2 * noise(), left_half()
+    lower, higher = (seam_visibility(image + step * other, other) for step in (0.5, 0.51 + height / 400))
+    assert higher > lower > 1
+
+
+def test_a_seam_is_that_of_each_image_alone():
+    images = noise(3)
+    each = torch.cat([seam_visibility(image, left_half()) for image in images.split(1)])
+    torch.testing.assert_close(seam_visibility(images, left_half()), each)
+
+
+@pytest.mark.parametrize("mask", [torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)])
+def test_masks_without_a_border_have_no_seam(mask: Tensor):
+    with pytest.raises(SinGANError, match="no border"):
+        seam_visibility(noise(), mask)
+
+
+def test_what_cannot_be_measured_at_a_mask_is_refused():
+    with pytest.raises(SinGANError, match="even outside"):
+        seam_visibility(torch.zeros(1, 3, 32, 32), left_half())
+    with pytest.raises(SinGANError, match="sets no pixel"):
+        rmse(noise(), noise(seed=1), torch.zeros(1, 1, 32, 32))
+    with pytest.raises(SinGANError, match="expected"):
+        rmse(noise(), noise(seed=1), left_half(8, 8))
+    with pytest.raises(SinGANError, match="expected"):
+        seam_visibility(noise(), left_half(8, 8))

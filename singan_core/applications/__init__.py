@@ -1,0 +1,25 @@
+"""What a trained pyramid is used for, beyond samples: thin functions over `SinGAN.inject` and `SinGAN.draw`.
+
+Each takes a trained pyramid and pictures (1, 3, H, W) in [-1, 1] and gives pictures (n, 3, h, w) in [-1, 1]; callers
+are notebooks, the command line and widgets. Where a task needs a training of its own, another function gives the
+settings for it, and `load_or_train` does the rest. What one would use instead stands beside them, to be imported by
+module: `classical` (Poisson blending, histogram matching), `style`, `deep_prior` and `zssr`.
+"""
+
+from singan_core.applications.animation import animate, animation_config, save_animation
+from singan_core.applications.editing import edit, harmonize, soft_mask
+from singan_core.applications.painting import paint_to_image, painting_config
+from singan_core.applications.super_resolution import super_resolution_config, super_resolve
+
+__all__ = [
+    "animate",
+    "animation_config",
+    "edit",
+    "harmonize",
+    "paint_to_image",
+    "painting_config",
+    "save_animation",
+    "soft_mask",
+    "super_resolution_config",
+    "super_resolve",
+]

@@ -1,0 +1,270 @@
+"""What stands beside the pyramids: Poisson blending, histogram matching, style transfer, Deep Image Prior and ZSSR."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from singan_core import SinGANError
+from singan_core.applications.classical import match_histograms, poisson_blend
+from singan_core.applications.deep_prior import Hourglass, deep_image_prior
+from singan_core.applications.style import style_transfer
+from singan_core.applications.zssr import Residual, zero_shot_super_resolution
+from singan_core.images import sample_image
+from singan_core.metrics import psnr, rmse
+from singan_core.pyramid import resize
+from singan_core.texture import MultiscaleRandomFilters, TextureLoss
+
+
+def noise(height: int = 20, width: int = 26, seed: int = 0, scale: float = 0.5) -> Tensor:
+    return scale * (2 * torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) - 1)
+
+
+def blob(height: int = 20, width: int = 26) -> Tensor:
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., 5:13, 6:18] = 1
+    mask[..., 8:16, 10:14] = 1
+    return mask
+
+
+@pytest.fixture(scope="module")
+def photograph() -> Tensor:
+    return resize(sample_image("mountains"), (40, 64))
+
+
+# -- Poisson blending
+
+
+def test_the_blend_minimises_the_difference_of_gradients():
+    """The same least squares, dense, by numpy, over all pairs of neighbours."""
+    background, source, mask = noise(7, 9, 0, 0.2), noise(7, 9, 1, 0.2), torch.zeros(1, 1, 7, 9)
+    mask[..., 2:6, 0:6] = 1  # it touches the border of the image
+    inside = mask[0, 0].numpy() > 0
+    pairs = [((i, j), (i, j + 1)) for i in range(7) for j in range(8)]
+    pairs += [((i, j), (i + 1, j)) for i in range(6) for j in range(9)]
+    number = {place: k for k, place in enumerate(zip(*np.nonzero(inside), strict=True))}
+    for channel in range(3):
+        b, s = background[0, channel].double().numpy(), source[0, channel].double().numpy()
+        rows, goals = [], []
+        for p, q in pairs:
+            row, goal = np.zeros(len(number)), s[p] - s[q]
+            for place, sign in ((p, 1), (q, -1)):
+                if place in number:
+                    row[number[place]] += sign
+                else:
+                    goal -= sign * b[place]
+            rows.append(row), goals.append(goal)
+        expected = np.linalg.lstsq(np.array(rows), np.array(goals), rcond=None)[0]
+        blended = poisson_blend(background, source, mask)[0, channel].numpy()[inside]
+        np.testing.assert_allclose(blended, expected, atol=1e-6)  # float32 result
+
+
+@given(shift=st.floats(-0.4, 0.4), seed=st.integers(0, 99))
+@settings(max_examples=15)
+def test_a_source_that_differs_by_a_colour_alone_disappears(shift, seed):
+    background = noise(seed=seed)
+    blended = poisson_blend(background, background + shift, blob())
+    torch.testing.assert_close(blended, background, atol=1e-6, rtol=0)
+
+
+def test_outside_the_mask_the_background_is_returned_bit_for_bit():
+    background = noise()
+    blended = poisson_blend(background, noise(seed=1), blob())
+    outside = (blob() == 0).expand_as(background)
+    assert torch.equal(blended[outside], background[outside])
+    assert not torch.equal(blended, background)
+
+
+def test_a_blend_stays_in_range():
+    blended = poisson_blend(torch.ones(1, 3, 20, 26), noise(scale=1), blob())
+    assert blended.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("source", "mask", "message"),
+    [
+        (noise(), torch.ones(1, 1, 20, 26), "covers everything"),
+        (noise(), torch.zeros(1, 1, 20, 26), "mask is empty"),
+        (noise(9, 9), blob(), "of one size"),
+        (noise(), torch.ones(1, 1, 9, 9), "expected"),
+        (None, blob(), "source must be"),
+    ],
+)
+def test_what_cannot_be_blended_is_explained(source, mask, message):
+    with pytest.raises(SinGANError, match=message):
+        poisson_blend(noise(), source, mask)
+
+
+# -- histogram matching
+
+
+def test_matched_to_itself_in_another_order_an_image_gets_its_values_back():
+    image = noise()
+    shuffled = image.flatten(2)[..., torch.randperm(520, generator=torch.Generator().manual_seed(0))]
+    matched = match_histograms(0.3 * image - 0.2, shuffled.view_as(image))
+    torch.testing.assert_close(matched, image, atol=1e-6, rtol=0)
+
+
+@given(height=st.integers(8, 30), width=st.integers(8, 30), seed=st.integers(0, 99))
+@settings(max_examples=15)
+def test_the_histogram_becomes_the_references_at_any_size(height, width, seed):
+    reference = noise(height, width, seed, scale=0.9)
+    matched = match_histograms(0.1 * noise(seed=seed + 1), reference)
+    for channel in range(3):
+        quantiles = [each[0, channel].quantile(torch.linspace(0.1, 0.9, 9)) for each in (matched, reference)]
+        # 64 values at least: the quantiles of two sets of that size differ by a step of their sorted values
+        torch.testing.assert_close(*quantiles, atol=0.15, rtol=0)
+
+
+def test_with_a_mask_only_the_object_gets_the_histogram():
+    image, reference = noise(scale=0.1), noise(seed=1, scale=0.2) + 0.6
+    matched = match_histograms(image, reference, blob())
+    inside = (blob() == 1).expand_as(image)
+    assert torch.equal(matched[~inside], image[~inside])
+    assert matched[inside].mean().item() == pytest.approx(reference.mean().item(), abs=0.02)
+
+
+def test_what_cannot_be_matched_is_explained():
+    with pytest.raises(SinGANError, match="mask is empty"):
+        match_histograms(noise(), noise(), torch.zeros(1, 1, 20, 26))
+    with pytest.raises(SinGANError, match="reference must be"):
+        match_histograms(noise(), None)
+    with pytest.raises(SinGANError, match="image must be"):
+        match_histograms(None, noise())
+
+
+# -- style transfer
+
+
+def test_the_textures_of_the_style_come_in_and_the_layout_stays(photograph):
+    content, features = resize(sample_image("paint_mountains"), (40, 64)), MultiscaleRandomFilters()
+    result = style_transfer(content, photograph, features, iterations=40)
+    assert result.shape == content.shape and result.abs().max() <= 1
+    texture = TextureLoss(features, photograph)
+    assert texture(result) < 0.5 * texture(content)
+    coarse = [resize(each, (5, 8)) for each in (result, content, content.flip(-1))]
+    assert rmse(coarse[0], coarse[1]) < 0.5 * rmse(coarse[1], coarse[2])
+
+
+def test_without_a_style_the_content_stays(photograph):
+    content = noise(40, 64)
+    result = style_transfer(content, photograph, MultiscaleRandomFilters(), iterations=3, style_weight=0)
+    assert torch.equal(result, content)
+
+
+def test_more_weight_brings_the_textures_nearer(photograph):
+    content, features = noise(40, 64), MultiscaleRandomFilters()
+    results = [style_transfer(content, photograph, features, iterations=30, style_weight=w) for w in (0.01, 10)]
+    texture = TextureLoss(features, photograph)
+    assert texture(results[1]) < texture(results[0])
+
+
+def test_a_transfer_runs_where_gradients_are_off(photograph):
+    features = MultiscaleRandomFilters()
+    with torch.inference_mode():
+        result = style_transfer(noise(40, 64), photograph, features, iterations=1)
+    assert not result.requires_grad
+
+
+@pytest.mark.parametrize("option", [{"iterations": 0}, {"iterations": 1.5}, {"style_weight": -1}, {"learning_rate": 0}])
+def test_settings_of_a_transfer_out_of_range_are_refused(photograph, option):
+    with pytest.raises(SinGANError):
+        style_transfer(photograph, photograph, MultiscaleRandomFilters(), **option)
+
+
+def test_images_of_too_different_sizes_have_no_common_textures(photograph):
+    with pytest.raises(SinGANError, match="maps of"):
+        style_transfer(photograph, noise(16, 16), MultiscaleRandomFilters(), iterations=1)
+
+
+# -- Deep Image Prior and ZSSR
+
+Enlarge = Callable[..., Tensor]
+BOTH = [
+    pytest.param(deep_image_prior, {"kernels": 8, "scales": 2}, id="deep image prior"),
+    pytest.param(zero_shot_super_resolution, {"kernels": 8, "layers": 3, "crop": 24}, id="zssr"),
+]
+
+
+@pytest.mark.parametrize(("enlarge", "small"), BOTH)
+@pytest.mark.parametrize("factor", [1, 1.7, 2, 3])
+def test_any_factor_gives_the_size_it_says(enlarge: Enlarge, small, factor):
+    result = enlarge(noise(13, 17), factor, iterations=1, **small)
+    assert result.shape == (1, 3, round(13 * factor), round(17 * factor))
+    assert result.dtype == torch.float32 and result.abs().max() <= 1 and not result.requires_grad
+
+
+@pytest.mark.parametrize(("enlarge", "small"), BOTH)
+def test_a_seed_gives_the_same_result_and_leaves_the_global_random_state_alone(enlarge: Enlarge, small):
+    state = torch.get_rng_state()
+    first = enlarge(noise(13, 17), 2, iterations=3, seed=1, **small)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, enlarge(noise(13, 17), 2, iterations=3, seed=1, **small))
+    assert not torch.equal(first, enlarge(noise(13, 17), 2, iterations=3, seed=2, **small))
+
+
+def test_the_prior_draws_a_picture_that_reduced_is_the_image(photograph):
+    image = resize(photograph, (20, 32))
+    errors = [
+        rmse(resize(deep_image_prior(image, 2, iterations=iterations, kernels=16, scales=2), (20, 32)), image)
+        for iterations in (1, 150)
+    ]
+    # measured: about 60 and 8 of 255
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_the_hourglass_is_an_hourglass_that_keeps_sizes():
+    network = Hourglass(6, 3)
+    sizes = []
+    for part in network.down:
+        part.register_forward_hook(lambda _module, _given, maps: sizes.append(tuple(maps.shape[-2:])))
+    assert network(torch.zeros(1, 32, 16, 40)).shape == (1, 3, 16, 40)
+    assert sizes == [(8, 20), (4, 10), (2, 5)]
+
+
+def test_zssr_starts_as_the_bicubic_enlargement():
+    image = noise(1, 1)
+    assert torch.equal(Residual(4, 3)(image), image)
+
+
+def test_zssr_learns_to_enlarge_edges_better_than_bicubic():
+    """Stripes of slowly changing width: sharp edges everywhere, at which a bicubic enlargement is soft."""
+    phase = torch.linspace(0, 1, 96) ** 1.3 * 25
+    stripes = torch.where(phase.sin() > 0, 0.7, -0.7).expand(1, 3, 96, 96)
+    truth = torch.where(torch.arange(96).view(-1, 1) % 48 < 24, stripes, stripes.mT).contiguous()
+    image = resize(truth, (48, 48))
+    result = zero_shot_super_resolution(image, 2, iterations=150, kernels=16, layers=4, crop=32, learning_rate=3e-3)
+    # measured: 25.3 and 19.5 dB
+    assert psnr(result, truth) > psnr(resize(image, (96, 96)), truth) + 3
+
+
+def test_zssr_reduced_again_is_the_image(photograph):
+    image = resize(photograph, (20, 32))
+    result = zero_shot_super_resolution(image, 2, iterations=5, kernels=8, layers=3)
+    assert rmse(resize(result, (20, 32)), image) < 1  # of 255: back-projection, before the clamp
+
+
+@pytest.mark.parametrize(
+    ("image", "factor", "options"),
+    [
+        (noise(), 0.5, {}),
+        (noise(), "two", {}),
+        (noise().expand(2, -1, -1, -1), 2, {}),
+        (noise(), 2, {"iterations": 0}),
+        (noise(), 2, {"kernels": 1.5}),
+        (noise(2, 2), 1, {}),
+    ],
+)
+@pytest.mark.parametrize("enlarge", [deep_image_prior, zero_shot_super_resolution])
+def test_what_cannot_be_enlarged_is_explained(enlarge: Enlarge, image, factor, options):
+    with pytest.raises(SinGANError):
+        enlarge(image, factor, **{"iterations": 1} | options)
+
+
+def test_zssr_needs_something_to_learn_from():
+    with pytest.raises(SinGANError, match="nothing to learn from"):
+        zero_shot_super_resolution(noise(9, 9), 4)

@@ -1,0 +1,124 @@
+"""Nearest patches: against a plain search, copies, shifts, masks, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from singan_core import SinGANError
+from singan_core.patches import nearest_patch_distance, nearest_patches, patch_displacement
+
+
+def noise(height: int = 16, width: int = 20, seed: int = 0, n: int = 1) -> Tensor:
+    return 2 * torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(seed)) - 1
+
+
+def every_patch(image: Tensor, side: int) -> dict[tuple[int, int], np.ndarray]:
+    array = image[0].double().numpy()
+    rows, columns = array.shape[1] - side + 1, array.shape[2] - side + 1
+    return {(i, j): array[:, i : i + side, j : j + side] for i in range(rows) for j in range(columns)}
+
+
+@given(
+    height=st.integers(7, 14),
+    width=st.integers(7, 14),
+    other=st.tuples(st.integers(7, 14), st.integers(7, 14)),
+    side=st.integers(1, 7),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=20)
+def test_the_nearest_patch_is_that_of_a_plain_search(height, width, other, side, seed):
+    image, source = noise(height, width, seed), noise(*other, seed=seed + 100)
+    result = nearest_patches(image, source, patch_size=side)
+    patches, others = every_patch(image, side), every_patch(source, side)
+    assert [tuple(place) for place in result.place.tolist()] == list(patches)
+    for patch, found, distance in zip(patches.values(), result.found.tolist(), result.distance.tolist(), strict=True):
+        apart = {place: np.sqrt(((patch - each) ** 2).mean()) for place, each in others.items()}
+        # float32 products may choose another one of two that are nearly equally near
+        assert distance == pytest.approx(min(apart.values()), abs=1e-5)
+        assert distance == pytest.approx(apart[tuple(found)], abs=1e-5)
+
+
+def test_a_copy_has_all_its_patches_at_home():
+    image = noise()
+    assert nearest_patch_distance(image, image).item() == 0
+    assert patch_displacement(image, image).item() == 0
+
+
+def test_an_even_image_is_at_home_too_though_all_its_patches_are_alike():
+    assert patch_displacement(torch.zeros(1, 3, 16, 20), torch.zeros(1, 3, 16, 20)).item() == 0
+
+
+def test_a_part_of_the_source_is_not_foreign_and_found_where_it_was():
+    source = noise(20, 30)
+    result = nearest_patches(source[..., 4:16, 9:25].contiguous(), source)
+    assert (result.distance == 0).all()
+    assert torch.equal(result.found, result.place + torch.tensor([4, 9]))
+
+
+def test_the_displacement_of_a_shifted_image_is_the_shift():
+    wide = noise(20, 40)
+    image, source = wide[..., 3:23].contiguous(), wide[..., :20].contiguous()
+    seen = torch.zeros(1, 1, 20, 20)
+    seen[..., :14] = 1  # patches of the image that the source has, too
+    assert patch_displacement(image, source, mask=seen).item() == pytest.approx(3)
+
+
+def test_images_are_measured_one_by_one():
+    images, source = noise(n=2), noise(seed=5)
+    together = nearest_patch_distance(images, source)
+    assert together.dtype == torch.float64
+    assert together.tolist() == [nearest_patch_distance(images[k : k + 1], source).item() for k in range(2)]
+
+
+def test_another_image_is_the_more_foreign_the_more_noise_it_has():
+    image = noise()
+    distances = [nearest_patch_distance((1 - share) * image + share * noise(seed=1), image) for share in (0.1, 0.3, 1)]
+    assert distances == sorted(distances) and distances[0] > 0
+
+
+@pytest.mark.parametrize("side", [3, 4, 7])
+def test_a_mask_chooses_patches_by_their_centre(side):
+    mask = torch.zeros(1, 1, 16, 20)
+    mask[..., 8, 10] = 1
+    result = nearest_patches(noise(), noise(seed=1), patch_size=side, mask=mask)
+    assert result.place.tolist() == [[8 - side // 2, 10 - side // 2]]
+
+
+def test_a_mask_of_everything_changes_nothing():
+    image, source = noise(), noise(seed=1)
+    masked = nearest_patches(image, source, mask=torch.ones(1, 1, 16, 20))
+    assert all(torch.equal(one, other) for one, other in zip(masked, nearest_patches(image, source), strict=True))
+
+
+def test_fewer_candidates_are_farther_away_and_drawn_from_the_seed():
+    image, source = noise(), noise(30, 30, seed=1)
+    few = [nearest_patch_distance(image, source, candidates=20, seed=seed) for seed in (0, 0, 1)]
+    assert few[0] == few[1] != few[2]
+    assert min(few) > nearest_patch_distance(image, source)
+    assert nearest_patch_distance(image, source, candidates=24 * 24) == nearest_patch_distance(image, source)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch_size": 17}, "no patch of 17 px"),
+        ({"patch_size": 0}, "no patch of 0 px"),
+        ({"candidates": 0}, "candidates must be"),
+        ({"candidates": 10**6}, "candidates must be"),
+        ({"mask": torch.zeros(1, 1, 16, 20)}, "sets the centre of no patch"),
+        ({"mask": torch.ones(1, 1, 8, 8)}, "expected"),
+    ],
+)
+def test_what_does_not_fit_is_explained(options, message):
+    with pytest.raises(SinGANError, match=message):
+        nearest_patches(noise(), noise(seed=1), **options)
+
+
+def test_batches_and_other_sizes_are_refused_where_they_mean_nothing():
+    with pytest.raises(SinGANError, match="one image"):
+        nearest_patches(noise(n=2), noise())
+    with pytest.raises(SinGANError, match="size"):
+        patch_displacement(noise(), noise(17, 20))

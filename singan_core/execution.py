@@ -39,6 +39,7 @@ from singan_core.notebooks import (
     title_and_question,
 )
 from singan_core.progress import deferred_interrupt
+from singan_core.store import store_folder
 from singan_core.trace import Trace, digest, read_trace
 
 try:
@@ -140,7 +141,9 @@ def finish(executed: Notebook, circumstances: dict[str, Any], trace: Trace, unfi
     write_text(page, render(executed))
     write_ipynb(executed, str(unfinished))
     cells = digest_of_cells(json.loads(unfinished.read_text(encoding="utf-8"))["cells"])
-    files = trace.read | {path: digest(path) for path in {*trace.written, page}}
+    # what is read in the run store is known by its key, and can be made again
+    read = {path: found for path, found in trace.read.items() if store_folder() not in path.parents}
+    files = read | {path: digest(path) for path in {*trace.written, page}}
     names = {Path(os.path.relpath(path, output.parent)).as_posix(): found for path, found in files.items()}
     outcome = Outcome(**circumstances, files=dict(sorted(names.items())), cells=cells)
     executed.metadata["singan"] = asdict(outcome)

@@ -33,7 +33,7 @@ from singan_core.notebooks import (
     read_outcome,
 )
 from singan_core.plots import profile_folder
-from singan_core.store import shipped_pyramid
+from singan_core.store import shipped_file
 from singan_core.trace import digest, digest_of
 
 LARGEST_SEED = 2**63 - 1
@@ -86,7 +86,7 @@ class Run:
             finished = datetime.fromisoformat(outcome.finished).timestamp()
             return finished >= retraining_since and outcome.retrained == ("retrain" in self.parameters)
         return all(
-            (shipped_pyramid(key, note["discriminators"]) is not None) == note["shipped"]
+            (shipped_file(key, note["discriminators"]) is not None) == note["shipped"]
             for key, note in outcome.pyramids.items()
         )
 

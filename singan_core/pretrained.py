@@ -1,7 +1,7 @@
-"""The pyramids that are shipped in data/pretrained, so that the notebooks open with results.
+"""The pyramids and slow pictures that are shipped in data/pretrained, so that the notebooks open with results.
 
-`python -m singan_core.pretrained`, in a checkout, finds out which pyramids the notebooks need at profile laptop, has
-the missing ones trained, and writes them small, with a manifest of where each one comes from. It can be interrupted
+`python -m singan_core.pretrained`, in a checkout, finds out which of them the notebooks need at profile laptop, has
+the missing ones made, and writes them small, with a manifest of where each one comes from. It can be interrupted
 and started again at any time.
 """
 
@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,16 +21,16 @@ from torch import Tensor
 from singan_core import quality
 from singan_core.claims import current_commit
 from singan_core.errors import SinGANError
-from singan_core.files import write_tensors, write_text
+from singan_core.files import replacing, write_tensors, write_text
 from singan_core.images import data_folder, load_image, sample_image, sample_names
 from singan_core.model import SinGAN, pack, pick_device, unpack
 from singan_core.notebooks import PUBLISHED_PROFILE, Outcome
 from singan_core.reproduce import reproduce
-from singan_core.store import load_run, shipped_pyramid, store_folder
+from singan_core.store import PICTURE, load_run, shipped_file, store_folder
 from singan_core.training import training_images
 
 MAX_BYTES = 1_000_000
-"""Largest model file that is shipped."""
+"""Largest file that is shipped."""
 MANIFEST = "manifest.json"
 SAMPLES = 8
 """Samples with which a lightened pyramid is compared, and measured."""
@@ -43,7 +44,7 @@ def ship(notebooks: Iterable[str] | None = None, *, progress: bool = True) -> li
 
     notebooks: see `planning.find_notebooks`; with all of them (the default), what none of them needs is removed. The
     notebooks that are not up to date are run, which trains what is missing. Raises SinGANError when a notebook fails or
-    a pyramid does not fit into MAX_BYTES.
+    a pyramid or picture does not fit into MAX_BYTES.
     """
     commit = current_commit()  # before files are added, which would make the checkout dirty
     outcomes = reproduce(notebooks, PUBLISHED_PROFILE, progress=progress)
@@ -54,15 +55,20 @@ def ship(notebooks: Iterable[str] | None = None, *, progress: bool = True) -> li
     added, needed = [], needs(outcomes)
     for key, need in needed.items():
         # a file without an entry was left by a shipping that was interrupted
-        if key not in entries or shipped_pyramid(key, need["discriminators"]) is None:
-            entry = ship_run(store_folder() / key, folder, discriminators=need["discriminators"], commit=commit)
+        if key not in entries or shipped_file(key, need["discriminators"]) is None:
+            run = store_folder() / key
+            if os.path.exists(run / PICTURE):
+                entry = ship_picture(run, folder, commit=commit)
+            else:
+                entry = ship_run(run, folder, discriminators=need["discriminators"], commit=commit)
             entries[key] = entry | {"notebooks": need["notebooks"]}
             added.append(entries[key])
         else:
             entries[key]["notebooks"] = sorted({*need["notebooks"], *entries[key]["notebooks"]})
     if notebooks is None:
         for key in entries.keys() - needed.keys():
-            (folder / f"{key}.safetensors").unlink(missing_ok=True)
+            for suffix in (".safetensors", ".png"):
+                (folder / f"{key}{suffix}").unlink(missing_ok=True)
             del entries[key]
         for key, need in needed.items():
             entries[key]["notebooks"] = need["notebooks"]
@@ -119,6 +125,32 @@ def ship_run(run: Path, folder: Path, *, discriminators: bool, commit: str | Non
         "levels": len(model.levels),
         "discriminators": discriminators,
         "measured": measured(light, training_images(image, model.config, pick_device("cpu"))[1][-1]),
+        "bytes": size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+
+
+def ship_picture(run: Path, folder: Path, *, commit: str | None) -> Entry:
+    """Copy the picture of a finished run to folder/<key>.png; gives its entry of the manifest.
+
+    commit: the version of the code to name, see `claims.current_commit`.
+
+    Raises SinGANError when its file is larger than MAX_BYTES.
+    """
+    made = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    image, size = load_image(run / "image.png"), (run / PICTURE).stat().st_size
+    if size > MAX_BYTES:
+        raise SinGANError(f"The picture {run.name} takes {size} bytes, at most {MAX_BYTES} are shipped.")
+    path = folder / f"{run.name}.png"
+    with replacing(path) as unfinished:
+        shutil.copyfile(run / PICTURE, unfinished)
+    return {
+        "key": run.name,
+        "image": image_name(image),
+        "image_size": list(image.shape[-2:]),
+        "profile": PUBLISHED_PROFILE,
+        "commit": commit,
+        **made,
         "bytes": size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }

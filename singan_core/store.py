@@ -2,7 +2,7 @@
 
 A run is a folder named by the key of image and settings: `checkpoint.safetensors` while it is in training, then
 `model.safetensors`, with `run.json`, `history.csv`, `image.png` and the targets of single levels, `target_0.png` and so
-on, beside it for people to read.
+on, beside it for people to read. Pictures that take minutes to make without a pyramid are kept in the same way.
 """
 
 import contextlib
@@ -11,8 +11,10 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -21,14 +23,14 @@ from torch import Tensor
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
-from singan_core.images import check_image, data_folder, save_image
+from singan_core.images import check_image, data_folder, load_image, save_image
 from singan_core.model import FORMAT_VERSION, HISTORY_COLUMNS, SinGAN, device_name, holds_discriminators
 from singan_core.progress import Callback
 from singan_core.targets import Targets, targets_key
 from singan_core.trace import note_pyramid, note_read
 from singan_core.training import train, training_images
 
-MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
+MODEL, CHECKPOINT, PICTURE = "model.safetensors", "checkpoint.safetensors", "picture.png"
 
 
 def load_or_train(
@@ -104,6 +106,55 @@ def load_or_train(
         return model
 
 
+def load_or_make(
+    method: Callable[..., Tensor],
+    image: Tensor,
+    *,
+    retrain: bool = False,
+    store: str | Path | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Tensor:
+    """The picture (1, 3, h, w) that a slow method makes of an image (1, 3, H, W): loaded if there is one, else made.
+
+    method: called as method(image, **settings), for instance `deep_image_prior`, which trains a network for one
+    picture; the same arguments must give the same picture. settings: numbers and texts. Looked for where pyramids are,
+    in data/pretrained and then in the run store, by the method's name, the image and the settings. The picture is kept
+    as PNG and has 256 steps, also where it was made just now. retrain, store and the variables: see `load_or_train`.
+
+    Raises SinGANError for what the method refuses, and for a place that cannot be written.
+    """
+    key = picture_key(method, image, settings)
+    shipped = None if retrain else shipped_picture(key)
+    note_pyramid(key, shipped=shipped is not None, discriminators=False)
+    if shipped is not None:
+        return load_image(shipped)
+    folder = Path(store or store_folder()).expanduser() / key
+    if _trained(folder, retrain, PICTURE):
+        return load_image(folder / PICTURE)
+    with _only_one(folder, progress):
+        if not _trained(folder, retrain, PICTURE):  # else by the process that was waited for
+            if progress:
+                print(f"{method.__name__}: making a picture, which is kept ...", flush=True)
+            started = time.monotonic()
+            made = method(image, **settings)
+            save_image(image, folder / "image.png")
+            about = {"method": method.__name__, "settings": settings, "seconds": round(time.monotonic() - started, 1)}
+            about |= {"device": device_name(image.device), "torch": str(torch.__version__)}
+            write_text(folder / "run.json", json.dumps(about, indent=2) + "\n")
+            save_image(made, folder / PICTURE)
+        return load_image(folder / PICTURE)
+
+
+def picture_key(method: Callable[..., Tensor], image: Tensor, settings: dict[str, Any]) -> str:
+    """Name of a picture that a method makes, 16 hexadecimal digits: a hash of method, image and settings."""
+    image = check_image(image).detach()
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {method.__name__} {tuple(image.shape)}".encode())
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    digest.update(image.cpu().contiguous().numpy())
+    return digest.hexdigest()[:16]
+
+
 def run_key(image: Tensor, config: TrainConfig, targets: Targets | None = None) -> str:
     """Name of a run, 16 hexadecimal digits: a hash of image, settings, targets and format version.
 
@@ -156,13 +207,13 @@ def history_csv(model: SinGAN) -> str:
     return text.getvalue()
 
 
-def _trained(folder: Path, retrain: bool) -> bool:
-    """Whether a run holds a finished pyramid; to train again, one that is younger than SINGAN_RETRAIN_BEFORE."""
+def _trained(folder: Path, retrain: bool, result: str = MODEL) -> bool:
+    """Whether a run holds its finished result; to train again, one that is younger than SINGAN_RETRAIN_BEFORE."""
     try:
-        time = os.stat(folder / MODEL).st_mtime
+        written = os.stat(folder / result).st_mtime
     except OSError:
         return False
-    return not retrain or time > float(os.environ.get("SINGAN_RETRAIN_BEFORE", "inf"))
+    return not retrain or written > float(os.environ.get("SINGAN_RETRAIN_BEFORE", "inf"))
 
 
 def _clear_up(folder: Path, retrain: bool) -> None:
@@ -182,13 +233,26 @@ def _begun_as_retraining(folder: Path) -> bool:
 
 def shipped_pyramid(key: str, discriminators: bool = False) -> Path | None:
     """The model file of the run with this key in data/pretrained, if there is one with all that is needed."""
+    path = _shipped(f"{key}.safetensors")
+    return None if path is None or (discriminators and not holds_discriminators(path)) else path
+
+
+def shipped_file(key: str, discriminators: bool = False) -> Path | None:
+    """The pyramid or picture with this key in data/pretrained, see `shipped_pyramid`."""
+    return shipped_pyramid(key, discriminators) or shipped_picture(key)
+
+
+def shipped_picture(key: str) -> Path | None:
+    """The picture with this key in data/pretrained, if there is one."""
+    return _shipped(f"{key}.png")
+
+
+def _shipped(name: str) -> Path | None:
     try:
-        path = data_folder() / "pretrained" / f"{key}.safetensors"
+        path = data_folder() / "pretrained" / name
     except SinGANError:  # the package is used without the course's data
         return None
-    if not os.path.exists(path) or (discriminators and not holds_discriminators(path)):
-        return None
-    return path
+    return path if os.path.exists(path) else None
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from pathlib import Path
 class Trace:
     """The notes of a run.
 
-    pyramids: the runs of the store that it asked for, by key: whether the pyramid was `shipped`, and whether it needed
-    the `discriminators`. read: pictures by their path, with the digest of what was read. written: figures and results.
+    pyramids: the runs of the store that it asked for, by key: whether the pyramid (or picture that was slow to make)
+    was `shipped`, and whether it needed the `discriminators`. read: pictures by their path, with the digest of what was read. written: figures and results.
     """
 
     pyramids: dict[str, dict[str, bool]]
@@ -24,7 +24,7 @@ class Trace:
 
 
 def note_pyramid(key: str, *, shipped: bool, discriminators: bool) -> None:
-    """Note that a pyramid was asked for."""
+    """Note that a pyramid, or a picture that is slow to make, was asked for."""
     _note({"key": key, "shipped": shipped, "discriminators": discriminators})
 
 

@@ -15,13 +15,24 @@ from singan_core import pretrained as shipping
 from singan_core.errors import SinGANError
 from singan_core.images import data_folder
 from singan_core.model import pack
-from singan_core.pretrained import GRAY_LEVEL, MANIFEST, MAX_BYTES, lightened, needs, read_manifest, ship, ship_run
-from singan_core.store import load_run, run_folder, run_key
+from singan_core.pretrained import (
+    GRAY_LEVEL,
+    MANIFEST,
+    MAX_BYTES,
+    lightened,
+    needs,
+    read_manifest,
+    ship,
+    ship_picture,
+    ship_run,
+)
+from singan_core.store import load_or_make, load_run, picture_key, run_folder, run_key
 from singan_core.training import training_images
 from tests.series import parameters_cell, save
 
 CONFIG = TrainConfig.for_profile("smoke", iterations=2)
 SHIPPED = read_manifest(data_folder() / "pretrained")
+PYRAMIDS = [entry for entry in SHIPPED if "method" not in entry]
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +47,19 @@ def run(tmp_path_factory):
 
 
 def test_shipped_files_are_those_of_the_manifest():
-    files = {path.stem for path in (data_folder() / "pretrained").glob("*.safetensors")}
-    assert files == {entry["key"] for entry in SHIPPED}
+    files = {path.name for path in (data_folder() / "pretrained").iterdir()} - {MANIFEST}
+    assert files == {f"{entry['key']}.{'png' if 'method' in entry else 'safetensors'}" for entry in SHIPPED}
 
 
-@pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry["key"])
+def test_shipped_pictures_are_what_their_entries_say():
+    for entry in SHIPPED:
+        if "method" in entry:
+            data = (data_folder() / "pretrained" / f"{entry['key']}.png").read_bytes()
+            assert hashlib.sha256(data).hexdigest() == entry["sha256"]
+            assert len(data) == entry["bytes"] <= MAX_BYTES
+
+
+@pytest.mark.parametrize("entry", PYRAMIDS, ids=lambda entry: entry["key"])
 def test_a_shipped_pyramid_is_what_its_entry_says(entry):
     path = data_folder() / "pretrained" / f"{entry['key']}.safetensors"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
@@ -131,6 +150,25 @@ def test_too_large_a_pyramid_is_refused_and_leaves_nothing(run, tmp_path, monkey
     with pytest.raises(SinGANError, match="at most 1000 are shipped"):
         ship_run(run, tmp_path, discriminators=False, commit=None)
     assert not list(tmp_path.iterdir())
+
+
+def mirrored(image, times):
+    return image.flip(-1)
+
+
+def test_a_picture_that_takes_minutes_is_shipped_as_it_was_made(tmp_path, monkeypatch):
+    image = sample_image("bricks")
+    made = load_or_make(mirrored, image, store=tmp_path, progress=False, times=1)
+    key = picture_key(mirrored, image, {"times": 1})
+    entry = ship_picture(tmp_path / key, tmp_path / "data" / "pretrained", commit="abc")
+    assert (entry["image"], entry["method"], entry["settings"]) == ("bricks", "mirrored", {"times": 1})
+    json.dumps(entry)
+    monkeypatch.setenv("SINGAN_DATA", str(tmp_path / "data"))
+    assert torch.equal(load_or_make(mirrored, image, store=tmp_path / "none", times=1), made)
+    assert not (tmp_path / "none").exists()
+    monkeypatch.setattr(shipping, "MAX_BYTES", 1000)
+    with pytest.raises(SinGANError, match="at most 1000 are shipped"):
+        ship_picture(tmp_path / key, tmp_path, commit=None)
 
 
 # -- the whole

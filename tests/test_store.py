@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from singan_core import SinGANError, TrainConfig, load_image, load_or_train, load_run, train
 from singan_core.files import write_tensors
 from singan_core.model import HISTORY_COLUMNS, pack
-from singan_core.store import run_folder, run_key, store_folder
+from singan_core.store import load_or_make, picture_key, run_folder, run_key, store_folder
 from singan_core.trace import digest
 
 
@@ -322,3 +322,53 @@ def test_targets_that_do_not_fit_leave_no_run_behind(picture, tiny, tmp_path):
     with pytest.raises(SinGANError, match="level 9"):
         load_or_train(picture, tiny, {9: picture}, store=tmp_path, progress=False, device="cpu")
     assert list(tmp_path.iterdir()) == []
+
+
+# -- pictures that take minutes without a pyramid
+
+
+def darkened(image, by=0.5):
+    darkened.made += 1
+    return image - by * (1 + image)
+
+
+@pytest.fixture
+def made(picture, tmp_path):
+    """A picture that is kept: (picture, store); what makes it counts."""
+    darkened.made = 0
+    return load_or_make(darkened, picture, store=tmp_path, progress=False, by=0.25), tmp_path
+
+
+def test_a_picture_is_made_once_and_the_same_when_it_is_read(made, picture):
+    first, store = made
+    assert torch.equal(first, load_or_make(darkened, picture, store=store, by=0.25))
+    assert darkened.made == 1
+    assert (first - (picture - 0.25 * (1 + picture))).abs().max() <= 1.01 / 255  # half of 256 steps
+
+
+def test_other_settings_and_other_images_make_other_pictures(made, picture):
+    _, store = made
+    load_or_make(darkened, picture, store=store, progress=False, by=0.5)
+    load_or_make(darkened, picture.flip(-1), store=store, progress=False, by=0.25)
+    assert darkened.made == 3
+
+
+def test_a_picture_is_made_again_when_asked(made, picture):
+    load_or_make(darkened, picture, store=made[1], retrain=True, progress=False, by=0.25)
+    assert darkened.made == 2
+
+
+def test_the_folder_of_a_picture_tells_how_it_was_made(made, picture):
+    folder = made[1] / picture_key(darkened, picture, {"by": 0.25})
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {"picture.png", "image.png", "run.json"}
+    about = json.loads((folder / "run.json").read_text())
+    assert (about["method"], about["settings"]) == ("darkened", {"by": 0.25})
+
+
+def test_a_method_that_fails_leaves_no_picture(picture, tmp_path):
+    def fails(image):
+        raise SinGANError("too small")
+
+    for _ in range(2):
+        with pytest.raises(SinGANError, match="too small"):
+            load_or_make(fails, picture, store=tmp_path, progress=False)

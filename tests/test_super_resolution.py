@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from singan_core import SinGANError, TrainConfig, pyramid_shape, train
 from singan_core.applications import super_resolution_config, super_resolve
+from singan_core.applications.super_resolution import reduced_pair
+from singan_core.images import from_array, sample_image, to_array
 from singan_core.model import seeded_noise
 from singan_core.networks import pad
-from singan_core.pyramid import upsample
+from singan_core.pyramid import resize, upsample
 
 
 @given(factor=st.floats(1, 8), height=st.integers(5, 30), width=st.integers(5, 30))
@@ -79,3 +81,31 @@ def test_a_result_too_large_to_draw_is_refused(model):
 def test_a_batch_is_refused(model, picture):
     with pytest.raises(SinGANError, match="One image"):
         super_resolve(model, picture.expand(2, -1, -1, -1), 2)
+
+
+def test_steps_can_be_chosen(model, picture):
+    assert torch.equal(super_resolve(model, picture, 4, steps=6), super_resolve(model, picture, 4))
+    one = super_resolve(model, picture, 4, steps=1)
+    assert one.shape == (1, 3, 144, 192) and not torch.equal(one, super_resolve(model, picture, 4))
+
+
+@pytest.mark.parametrize("steps", [0, 1.5, True, 101])
+def test_steps_out_of_range_are_refused(model, picture, steps):
+    with pytest.raises(SinGANError, match="steps must be a whole number from 1 to 100"):
+        super_resolve(model, picture, 4, steps=steps)
+
+
+# -- what a result is compared with
+
+
+@pytest.mark.parametrize(("max_size", "size"), [(40, (27, 40)), (500, (75, 112))])  # the cat has 300 x 451 px
+def test_a_pair_is_a_photograph_and_its_reduction(max_size, size):
+    low, high = reduced_pair(sample_image("cat"), 4, max_size)
+    assert low.shape == (1, 3, *size) and high.shape == (1, 3, 4 * size[0], 4 * size[1])
+    assert torch.equal(low, from_array(to_array(low)))  # so a file of it is the picture itself
+    assert (resize(high, size) - low).abs().max() <= 1.01 / 255  # half a step of rounding
+
+
+def test_a_photograph_too_small_for_a_pair_is_refused():
+    with pytest.raises(SinGANError, match="take a larger photograph"):
+        reduced_pair(torch.zeros(1, 3, 3, 2), 4, 10)

@@ -88,7 +88,19 @@ def zero_shot_super_resolution(
                 drawn = network(resize(way, enlarged_size(way, factor)))
                 ways.append(_turned_back(drawn, turns, mirrored))
         median = torch.stack(ways).sort(dim=0).values[3:5].mean(dim=0)  # of eight, the mean of the middle two
-        return _back_projected(median, image)
+        return back_projected(median, image)
+
+
+def back_projected(enlarged: Tensor, image: Tensor) -> Tensor:
+    """An enlarged image (1, 3, H, W), corrected until, reduced again, it is nearly the image (1, 3, h, w).
+
+    What the reduced result lacks is enlarged and added, ten times. Source: Irani and Peleg 1991.
+    """
+    size, own = tuple(enlarged.shape[-2:]), tuple(image.shape[-2:])
+    for _ in range(BACK_PROJECTIONS):
+        # halved, because resize clamps to [-1, 1] and a difference may reach 2
+        enlarged = enlarged + 2 * resize((image - resize(enlarged, own)) / 2, size)
+    return enlarged.clamp(-1, 1)
 
 
 def _pair(image: Tensor, factor: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -105,15 +117,6 @@ def _windows(given: Tensor, goal: Tensor, crop: int, rng: torch.Generator) -> tu
     starts = [int(torch.randint(max(side - crop, 0) + 1, (), generator=rng)) for side in goal.shape[-2:]]
     window = (..., *(slice(start, start + crop) for start in starts))
     return given[window], goal[window]
-
-
-def _back_projected(enlarged: Tensor, image: Tensor) -> Tensor:
-    """Corrected until, reduced again, it is nearly the image."""
-    size, own = tuple(enlarged.shape[-2:]), tuple(image.shape[-2:])
-    for _ in range(BACK_PROJECTIONS):
-        # halved, because resize clamps to [-1, 1] and a difference may reach 2
-        enlarged = enlarged + 2 * resize((image - resize(enlarged, own)) / 2, size)
-    return enlarged.clamp(-1, 1)
 
 
 def _turned(image: Tensor, turns: int, mirrored: bool) -> Tensor:

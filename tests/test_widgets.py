@@ -155,6 +155,23 @@ def test_the_buttons_clear_and_paint(pad):
     canvas.on["mouse_up"](10.0, 20.0)
 
 
+def test_a_palette_has_a_button_for_each_colour():
+    palette = torch.tensor([[1.0, -1.0, -1.0], [-1.0, -1.0, 1.0]])
+    options = {"size": (40, 60), "line": 4, "palette": palette, "canvas": FakeCanvas()}
+    pad = SketchPad(WHITE, lambda drawn: show_images(drawn), **options)
+    _, pens, buttons, _ = pad.box.children
+    assert [pen.style.button_color for pen in pens.children] == ["#ff0000", "#0000ff"]
+    assert [button.description for button in buttons.children] == ["Clear", "Paint"]
+    for row, pen in ((10, None), (30, pens.children[1])):
+        if pen is not None:
+            pen.click()
+        pad.canvas.on["mouse_down"](10.0, row)
+        pad.canvas.on["mouse_move"](50.0, row)
+        pad.canvas.on["mouse_up"](50.0, row)
+    assert pad.canvas.stroke_style == "#0000ff"
+    assert pad.drawing.array()[[10, 30], 30].tolist() == [[255, 0, 0], [0, 0, 255]]
+
+
 def test_without_ipycanvas_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipycanvas", None)
     with pytest.raises(SinGANError, match="pip install ipycanvas"):

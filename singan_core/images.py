@@ -164,6 +164,17 @@ def check_mask(mask: torch.Tensor, size: tuple[int, int] | None = None) -> torch
     return mask
 
 
+def bounding_box(mask: torch.Tensor) -> tuple[slice, slice]:
+    """The rows and columns of the smallest box with all pixels of a mask (1, 1, H, W) above 0: image[..., *box].
+
+    Raises SinGANError for an empty mask.
+    """
+    rows, columns = (check_mask(mask)[0, 0] > 0).nonzero().unbind(dim=1)
+    if not len(rows):
+        raise SinGANError("The mask is empty, so that there is no box around it.")
+    return tuple(slice(int(places.min()), int(places.max()) + 1) for places in (rows, columns))
+
+
 def sample_image(name: str) -> torch.Tensor:
     """Load the bundled picture `name`: (1, 3, H, W) in [-1, 1]. Raises SinGANError that lists the names if unknown."""
     return load_image(_find_sample(name, _sample_files(masks=False)))

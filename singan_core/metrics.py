@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
 from scipy.special import stdtrit
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
@@ -154,6 +155,57 @@ def seam_visibility(images: Tensor, mask: Tensor) -> Tensor:
     if (elsewhere < 1e-9).any():
         raise SinGANError("The image is even outside the border of the mask: there is nothing to compare a seam with.")
     return jumps[:, border].mean(dim=1) / elsewhere
+
+
+@torch.no_grad()
+def structure_kept(images: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """Whether images (N, 3, H, W) have their edges where the reference (1, 3, H, W) has them: float64 (N,), at most 1.
+
+    The correlation of the gradient magnitudes of the gray levels over the pixels that a mask (1, 1, H, W) sets (0.5 or
+    more): 1 for the same outlines, also in another colour or weaker; about 0 for others. Raises SinGANError for images
+    of different size, for a mask that sets fewer than two pixels, and where the gradient is the same everywhere.
+    """
+    check_image(images, "images")
+    check_image(reference, "reference")
+    if len(reference) != 1 or images.shape[1:] != reference.shape[1:]:
+        raise SinGANError(f"One reference of {_size(images)} px is needed, not {tuple(reference.shape)}.")
+    inside = (check_mask(mask, tuple(images.shape[-2:]))[0, 0] >= 0.5).to(images.device)
+    down, right = torch.gradient(gray_levels(torch.cat([reference.to(images), images])), dim=(1, 2))
+    magnitudes = (down.square() + right.square()).sqrt()[:, inside]
+    if magnitudes.shape[1] < 2 or (magnitudes.std(dim=1) < 1e-9).any():
+        raise SinGANError("Inside the mask there are no edges to compare: it sets too little, or an even area.")
+    return torch.corrcoef(magnitudes)[0, 1:]
+
+
+def ring_around(mask: Tensor) -> Tensor:
+    """The pixels around a mask (1, 1, H, W): those outside nearest to it, as many as it sets, float32 (1, 1, H, W).
+
+    All of the rest where that is fewer; of equally near ones those further up and left come first. Raises SinGANError
+    for a mask that sets nothing or everything.
+    """
+    inside = (check_mask(mask)[0, 0] >= 0.5).cpu().numpy()
+    if not inside.any() or inside.all():
+        raise SinGANError("The mask has no surroundings: it must set some pixels and leave others.")
+    away = np.where(inside, np.inf, distance_transform_edt(~inside)).ravel()
+    nearest = np.argsort(away, kind="stable")[: min(inside.sum(), (~inside).sum())]
+    ring = np.zeros(inside.size, dtype=np.float32)
+    ring[nearest] = 1
+    return torch.from_numpy(ring).reshape(mask.shape).to(mask.device)
+
+
+@torch.no_grad()
+def standout(images: Tensor, mask: Tensor) -> Tensor:
+    """How far an object stands out by its colour in each image (N, 3, H, W): float64 (N,), 0 for not at all.
+
+    RMSE between the mean colour inside a mask (1, 1, H, W) and that of the ring of the same area around it, in
+    intensity, where the range is 2. Errors: see `ring_around`, and a mask of another size.
+    """
+    check_image(images, "images")
+    check_mask(mask, tuple(images.shape[-2:]))
+    own, around = (
+        images.double()[..., (each[0, 0] >= 0.5).to(images.device)].mean(dim=2) for each in (mask, ring_around(mask))
+    )
+    return (own - around).square().mean(dim=1).sqrt()
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

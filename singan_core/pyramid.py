@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from singan_core.errors import SinGANError
-from singan_core.images import check_image
+from singan_core.images import check_image, check_mask
 
 Size = tuple[int, int]
 
@@ -111,6 +111,15 @@ def resize(image: Tensor, size: Size, ratio: float | None = None) -> Tensor:
     rows = resize_matrix(height, size[0], ratio or size[0] / height, image.device, image.dtype)
     columns = resize_matrix(width, size[1], ratio or size[1] / width, image.device, image.dtype)
     return (rows @ image.clamp(-1, 1) @ columns.T).clamp_(-1, 1)
+
+
+def resize_mask(mask: Tensor, size: Size) -> Tensor:
+    """A mask (1, 1, H, W) in [0, 1] at `size` = (height, width) pixels: 1 where it covers half or more, else 0.
+
+    So its border stays where it was, to half a pixel. (The mask of `applications.edit` also sets what is covered less,
+    so that nothing that was changed is left out.) Raises SinGANError for what is no mask.
+    """
+    return (resize(check_mask(mask), size) >= 0.5).to(mask)
 
 
 def upsample(image: Tensor, size: Size, factor: float) -> Tensor:

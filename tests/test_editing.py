@@ -11,7 +11,7 @@ from skimage.morphology import disk
 from torch import Tensor
 
 from singan_core import SinGANError
-from singan_core.applications import edit, harmonize, soft_mask
+from singan_core.applications import edit, harmonize, paste, soft_mask
 from singan_core.pyramid import resize
 
 
@@ -190,3 +190,30 @@ def test_pixels_below_zero_are_refused(model, edited, mask, option):
 def test_what_is_no_single_picture_is_refused(model, mask, wrong):
     with pytest.raises(SinGANError):
         edit(model, wrong, mask, 2)
+
+
+# -- paste
+
+
+def test_a_part_is_copied_to_another_place_and_nothing_else_changes(picture):
+    edited, mask = paste(picture, rectangle((36, 48), 25, 35, 6, 8), (-15, -21))
+    expected = picture.clone()
+    expected[..., 10:16, 14:22] = picture[..., 25:31, 35:43]
+    assert torch.equal(edited, expected)
+    assert torch.equal(mask, rectangle((36, 48), 10, 14, 6, 8))
+
+
+@pytest.mark.parametrize(
+    ("part", "shift", "message"),
+    [
+        (rectangle((36, 48), 25, 35, 6, 8), (6, 0), "out of the picture"),  # the last row would be row 36
+        (rectangle((36, 48), 25, 35, 6, 8), (0, -36), "out of the picture"),
+        (rectangle((36, 48), 25, 35, 6, 8), (1,), "two whole numbers"),
+        (rectangle((36, 48), 25, 35, 6, 8), (0.5, 1), "two whole numbers"),
+        (torch.zeros(1, 1, 36, 48), (0, 0), "empty"),
+        (torch.ones(1, 1, 18, 24), (0, 0), "mask is"),
+    ],
+)
+def test_what_cannot_be_pasted_is_refused(picture, part, shift, message):
+    with pytest.raises(SinGANError, match=message):
+        paste(picture, part, shift)

@@ -19,6 +19,7 @@ from PIL import Image
 from singan_core import images
 from singan_core.errors import SinGANError
 from singan_core.images import (
+    bounding_box,
     check_image,
     check_mask,
     data_folder,
@@ -866,3 +867,15 @@ def test_the_bundled_samples_load(monkeypatch):
     for file in (data_folder() / "images").glob("*_mask.png"):
         name = file.stem.removesuffix("_mask")
         check_mask(sample_mask(name), size=sizes[name])
+
+
+def test_the_box_around_a_mask_holds_all_that_is_set_and_no_more():
+    mask = torch.zeros(1, 1, 9, 12)
+    mask[..., 2, 5] = mask[..., 6, 3] = 0.1
+    assert bounding_box(mask) == (slice(2, 7), slice(3, 6))
+    assert bounding_box(torch.ones(1, 1, 9, 12)) == (slice(0, 9), slice(0, 12))
+
+
+def test_an_empty_mask_has_no_box():
+    with pytest.raises(SinGANError, match="empty"):
+        bounding_box(torch.zeros(1, 1, 9, 12))

@@ -23,12 +23,15 @@ from singan_core.metrics import (
     frechet_distance,
     psnr,
     ratio_interval,
+    ring_around,
     rmse,
     seam_visibility,
     single_image_frechet,
     sliced_wasserstein,
     sliced_wasserstein_levels,
     ssim,
+    standout,
+    structure_kept,
 )
 
 SIDES = st.integers(min_value=11, max_value=40)
@@ -636,3 +639,70 @@ def test_what_cannot_be_measured_at_a_mask_is_refused():
         rmse(noise(), noise(seed=1), left_half(8, 8))
     with pytest.raises(SinGANError, match="expected"):
         seam_visibility(noise(), left_half(8, 8))
+
+
+# objects in a mask
+
+
+def disk(height: int = 32, width: int = 32, radius: float = 6.0) -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return ((rows - 15).square() + (columns - 14).square() <= radius**2).float()[None, None]
+
+
+def test_structure_is_kept_by_another_contrast_and_colour_and_lost_in_noise():
+    image, mask = texture(height=32, width=32), disk()
+    paler = 0.5 * image + torch.tensor([0.2, -0.1, 0.0]).view(1, 3, 1, 1)
+    kept = structure_kept(torch.cat([image, paler, -image, noise()]), image, mask)
+    assert kept.dtype == torch.float64
+    torch.testing.assert_close(kept[:3], torch.ones(3).double(), atol=1e-5, rtol=0)  # float32 images
+    assert abs(kept[3]) < 0.5
+
+
+def test_structure_counts_inside_the_mask_only():
+    image, mask = texture(height=32, width=32), disk()
+    other = torch.where(F.max_pool2d(mask, 3, 1, 1) > 0, image, noise())  # a gradient reaches one pixel further
+    torch.testing.assert_close(structure_kept(other, image, mask), torch.ones(1).double())
+
+
+def test_structure_is_the_correlation_of_gradient_lengths():
+    image, other, mask = texture(), texture(seed=1), torch.ones(1, 1, 64, 64)
+    lengths = [np.hypot(*np.gradient(metrics.gray_levels(each)[0].numpy())).ravel() for each in (image, other)]
+    assert structure_kept(other, image, mask).item() == pytest.approx(np.corrcoef(lengths)[0, 1])
+
+
+def test_a_ring_has_the_area_of_its_mask_and_lies_next_to_it():
+    mask = disk()
+    ring = ring_around(mask)
+    assert ring.sum() == mask.sum()
+    assert (ring * mask).sum() == 0
+    assert ((disk(radius=10) - mask) >= ring).all()  # about sqrt(2) * 6 px suffice
+    assert (ring >= disk(radius=7.9) - mask).all()
+
+
+def test_a_ring_takes_all_that_is_left_where_that_is_less():
+    mask = torch.ones(1, 1, 8, 8)
+    mask[..., :2] = 0
+    assert torch.equal(ring_around(mask), 1 - mask)
+
+
+@given(red=st.floats(-1, 1), blue=st.floats(-1, 1))
+def test_standout_is_the_difference_of_the_mean_colours(red: float, blue: float):
+    mask = disk()
+    ground, colour = gray(0.1, 32, 32), torch.tensor([red, 0.1, blue]).view(1, 3, 1, 1)
+    image = torch.where(mask > 0, colour, ground)
+    images = torch.cat([image, ground])
+    expected = math.sqrt(((red - 0.1) ** 2 + (blue - 0.1) ** 2) / 3)
+    assert standout(images, mask).tolist() == pytest.approx([expected, 0], abs=1e-6)  # float32
+
+
+def test_objects_that_cannot_be_measured_are_refused():
+    with pytest.raises(SinGANError, match="no surroundings"):
+        standout(noise(), torch.ones(1, 1, 32, 32))
+    with pytest.raises(SinGANError, match="no surroundings"):
+        ring_around(torch.zeros(1, 1, 8, 8))
+    with pytest.raises(SinGANError, match="expected"):
+        standout(noise(), disk(20, 20))
+    with pytest.raises(SinGANError, match="no edges"):
+        structure_kept(noise(), gray(0.0, 32, 32), disk())
+    with pytest.raises(SinGANError, match="One reference"):
+        structure_kept(noise(), noise(2), disk())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singan_core.errors import SinGANError
-from singan_core.pyramid import build_pyramid, pyramid_shape, resize, resize_matrix, upsample
+from singan_core.pyramid import build_pyramid, pyramid_shape, resize, resize_mask, resize_matrix, upsample
 
 
 def random_image(height, width, seed=0):
@@ -131,3 +131,14 @@ def test_upsampling_reaches_any_size_without_leaving_the_picture(height, width, 
     if width > 24 / factor:
         steps = out[0, 0, 0].diff()
         assert (steps[2:-2] > 0).all()
+
+
+def test_a_mask_keeps_its_border_when_it_is_resized():
+    mask = torch.zeros(1, 1, 40, 60)
+    mask[..., 8:23, 12:48] = 1
+    small = resize_mask(mask, (10, 15))
+    assert small.dtype == torch.float32
+    expected = torch.zeros(1, 1, 10, 15)
+    expected[..., 2:6, 3:12] = 1  # of row 5, three of four rows are covered
+    assert torch.equal(small, expected)
+    assert torch.equal(resize_mask(small, (20, 30))[..., 4:12, 6:24], torch.ones(1, 1, 8, 18))

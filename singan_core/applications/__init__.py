@@ -7,7 +7,7 @@ module: `classical` (Poisson blending, histogram matching), `style`, `deep_prior
 """
 
 from singan_core.applications.animation import animate, animation_config, save_animation
-from singan_core.applications.editing import edit, harmonize, soft_mask
+from singan_core.applications.editing import edit, harmonize, paste, soft_mask
 from singan_core.applications.painting import paint_to_image, painting_config
 from singan_core.applications.super_resolution import super_resolution_config, super_resolve
 
@@ -18,6 +18,7 @@ __all__ = [
     "harmonize",
     "paint_to_image",
     "painting_config",
+    "paste",
     "save_animation",
     "soft_mask",
     "super_resolution_config",

@@ -71,6 +71,25 @@ def harmonize(
     return _redraw(model, composite, mask, scale, n, seed, dilation, blur, full_size)
 
 
+def paste(image: Tensor, part: Tensor, shift: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Copy a part of a picture to another place in it: the edited picture (N, 3, H, W), and the mask of the copy.
+
+    image: (N, 3, H, W) in [-1, 1]. part: a mask (1, 1, H, W) in [0, 1], which sets the part (0.5 or more). shift: by
+    how many (rows, columns) the copy is moved. Raises SinGANError where the part is empty or leaves the picture.
+    """
+    check_image(image, "the picture")
+    chosen = check_mask(part, tuple(image.shape[-2:])) >= 0.5
+    if not chosen.any():
+        raise SinGANError("The mask is empty: there is no part to copy.")
+    if len(shift) != 2 or not all(isinstance(step, int) for step in shift):
+        raise SinGANError(f"shift must be two whole numbers, rows and columns, got {shift!r}.")
+    for side, places, step in zip(chosen.shape[2:], chosen[0, 0].nonzero().unbind(dim=1), shift, strict=True):
+        if not 0 <= int(places.min()) + step <= int(places.max()) + step < side:
+            raise SinGANError(f"A shift by {tuple(shift)} rows and columns moves the part out of the picture.")
+    copied, placed = (each.roll(tuple(shift), dims=(2, 3)) for each in (image, chosen))
+    return torch.where(placed.to(image.device), copied, image), placed.to(part)
+
+
 def soft_mask(mask: Tensor, size: Size, *, dilation: float, blur: float) -> Tensor:
     """A mask with soft edges, (1, 1, *size) float32: 1 inside, 0 outside, between them a slope.
 

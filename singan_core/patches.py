@@ -98,10 +98,41 @@ def patch_displacement(images: Tensor, source: Tensor, **options: object) -> Ten
     about half a side for patches in any order. Patches of even areas, which look alike, raise it. Options
     and errors: see `nearest_patches`; images of another size raise SinGANError.
     """
+    _check_size(images, source)
+    found = [nearest_patches(image, source, **options) for image in images.split(1)]
+    return torch.stack([_moved(each).mean() for each in found])
+
+
+def displacement_map(image: Tensor, source: Tensor, *, patch_size: int = 7) -> Tensor:
+    """How far from its own place each patch of an image (1, 3, H, W) is found in a source of that size, as a map.
+
+    (1, 1, H - patch_size + 1, W - patch_size + 1) in pixels, float64 on the CPU, a value for each overlapping patch at
+    the place of its centre; its mean is `patch_displacement`. Errors as there.
+    """
+    _check_size(image, source)
+    found = nearest_patches(image, source, patch_size=patch_size)
+    return _moved(found).reshape(1, 1, *(side - patch_size + 1 for side in image.shape[-2:])).cpu()
+
+
+def patch_repetition(images: Tensor, source: Tensor, **options: object) -> Tensor:
+    """How often images (N, 3, H, W) use a patch of a source (1, 3, h, w), on average: float64 (N,), 1 for a copy.
+
+    The number of patches over the number of different patches of the source that are nearest to one of them. Patches of
+    even areas, which look alike, raise it, so that an image is best compared with another one of that size that repeats
+    nothing. Options and errors: see `nearest_patches`.
+    """
+    found = [nearest_patches(image, source, **options).found for image in images.split(1)]
+    return torch.tensor([len(each) / len(each.unique(dim=0)) for each in found], dtype=torch.float64)
+
+
+def _moved(nearest: NearestPatches) -> Tensor:
+    """Distance in pixels from each patch's place to where it was found."""
+    return (nearest.found - nearest.place).double().norm(dim=1)
+
+
+def _check_size(images: Tensor, source: Tensor) -> None:
     if images.shape[1:] != source.shape[1:]:
         raise SinGANError("Displacements need images of the source's size: resize one of them.")
-    found = [nearest_patches(image, source, **options) for image in images.split(1)]
-    return torch.stack([(each.found - each.place).double().norm(dim=1).mean() for each in found])
 
 
 def _rms(differences: Tensor) -> Tensor:

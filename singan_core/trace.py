@@ -15,7 +15,8 @@ class Trace:
     """The notes of a run.
 
     pyramids: the runs of the store that it asked for, by key: whether the pyramid (or picture that was slow to make)
-    was `shipped`, and whether it needed the `discriminators`. read: pictures by their path, with the digest of what was read. written: figures and results.
+    was `shipped`, and whether it needed the `discriminators`. read: pictures by their path, with the digest of what was
+    read. written: figures and results.
     """
 
     pyramids: dict[str, dict[str, bool]]

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from singan_core import SinGANError
-from singan_core.patches import nearest_patch_distance, nearest_patches, patch_displacement
+from singan_core.patches import (
+    displacement_map,
+    nearest_patch_distance,
+    nearest_patches,
+    patch_displacement,
+    patch_repetition,
+)
 
 
 def noise(height: int = 16, width: int = 20, seed: int = 0, n: int = 1) -> Tensor:
@@ -66,6 +72,28 @@ def test_the_displacement_of_a_shifted_image_is_the_shift():
     assert patch_displacement(image, source, mask=seen).item() == pytest.approx(3)
 
 
+def test_a_map_shows_where_patches_have_moved():
+    source = noise(20, 24)
+    image = source.clone()
+    image[..., :8, :8] = source[..., 3:11, 4:12]  # moved by 3 rows and 4 columns, so by 5 px
+    moved = displacement_map(image, source, patch_size=5)
+    assert moved.shape == (1, 1, 16, 20)
+    assert (moved[..., :4, :4] == 5).all()  # the patches inside
+    assert (moved[..., 8:, :] == 0).all() and (moved[..., 8:] == 0).all()  # those that touch nothing that moved
+    assert moved.mean().item() == pytest.approx(patch_displacement(image, source, patch_size=5).item())
+
+
+def test_a_copy_repeats_no_patch_and_tiles_repeat_theirs():
+    source = noise(12, 12)
+    tile = source[..., :6]
+    assert patch_repetition(source, source).item() == 1
+    # the same column of patches in each of eight tiles
+    tiled = torch.cat([tile] * 8, dim=3)
+    inside = torch.zeros(1, 1, 12, 48)
+    inside[..., 1::6] = 1
+    assert patch_repetition(tiled, source, patch_size=3, mask=inside).tolist() == [8]
+
+
 def test_images_are_measured_one_by_one():
     images, source = noise(n=2), noise(seed=5)
     together = nearest_patch_distance(images, source)
@@ -120,5 +148,6 @@ def test_what_does_not_fit_is_explained(options, message):
 def test_batches_and_other_sizes_are_refused_where_they_mean_nothing():
     with pytest.raises(SinGANError, match="one image"):
         nearest_patches(noise(n=2), noise())
-    with pytest.raises(SinGANError, match="size"):
-        patch_displacement(noise(), noise(17, 20))
+    for measure in (patch_displacement, displacement_map):
+        with pytest.raises(SinGANError, match="size"):
+            measure(noise(), noise(17, 20))

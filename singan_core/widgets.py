@@ -34,6 +34,7 @@ from singan_core.explorer import (
     photographs,
 )
 from singan_core.images import to_array
+from singan_core.model import SinGAN
 from singan_core.plots import Figure, as_png
 from singan_core.pyramid import Size, resize
 
@@ -129,7 +130,8 @@ class ExplorerPanel:
     """The injection-scale explorer as a widget: show its `box`.
 
     name: the bundled photograph to begin with. profile: see `resolve_profile`. store: folder of the runs. folder: where
-    results are saved. canvas: what to draw on, default a new `ipycanvas.Canvas`.
+    results are saved. model: a pyramid of the photograph, by default one that is found. canvas: what to draw on, default
+    a new `ipycanvas.Canvas`.
 
     The panel only wires widgets to an `Explorer`. Pictures are drawn and pyramids trained in threads, the newest
     settings first; `wait()` returns when the picture is there. What goes wrong in a callback is told in the line
@@ -146,10 +148,13 @@ class ExplorerPanel:
         profile: str | None = None,
         store: str | Path | None = None,
         folder: str | Path = "samples",
+        model: SinGAN | None = None,
         canvas: Any = None,
     ):
         self.profile, self.store, self.folder = profile, store, Path(folder)
         self.explorer = Explorer.of_sample(name, profile=profile, store=store)
+        if model is not None:
+            self.explorer.use(model)
         self.background, self.training = Background(), None
         self._quiet = False  # while the panel itself sets its widgets
         self._make_widgets(name, new_canvas(self._page_size()) if canvas is None else canvas)
@@ -364,8 +369,8 @@ class ExplorerPanel:
         self.task = ipywidgets.Dropdown(options=TASKS, value="edit", description="task", layout=narrow)
         self.scale = ipywidgets.IntSlider(1, 0, 5, description="level", **slider)
         self.seed = ipywidgets.BoundedIntText(0, *LIMITS["seed"], description="seed", layout=narrow)
-        self.dilation = ipywidgets.FloatSlider(0, min=0, max=40, step=0.1, description="mask dilation", **slider)
-        self.blur = ipywidgets.FloatSlider(0, min=0, max=20, step=0.1, description="mask blur", **slider)
+        self.dilation = ipywidgets.FloatSlider(0, min=0, max=40, step=0.1, description="dilation", **slider)
+        self.blur = ipywidgets.FloatSlider(0, min=0, max=20, step=0.1, description="blur", **slider)
         self.tool = ipywidgets.ToggleButtons(options=TOOLS, style={"button_width": "70px"})
         self.colour = ipywidgets.ColorPicker(value=as_hex(INK), concise=True)
         self.line = ipywidgets.IntSlider(12, 1, 60, description="line", layout=ipywidgets.Layout(width="240px"))

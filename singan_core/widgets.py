@@ -96,7 +96,7 @@ class SketchPad:
         redraw.on_click(lambda _: self.show_result())
         self.box = ipywidgets.VBox([self.canvas, ipywidgets.HBox([clear, redraw]), self.result])
 
-        self.canvas.on_client_ready(self.show)  # a page that is opened anew begins with an empty canvas
+        on_opened_page(self.canvas, self.show)
         self.pen = Pen(self.canvas, self.draw)
         self.show()
         self.show_result()
@@ -416,7 +416,7 @@ class ExplorerPanel:
             (self.stop_button, self.stop),
         ):
             button.on_click(self._guarded(functools.partial(self._unless_quiet, action)))
-        self.canvas.on_client_ready(self._guarded(self.show_page))
+        on_opened_page(self.canvas, self._guarded(self.show_page))
         self.pen = Pen(self.canvas, self._guarded(self.draw), self._guarded(self.lift_pen))
 
     def _unless_quiet(self, action: Callable[[], None], _: Any) -> None:
@@ -433,6 +433,19 @@ def new_canvas(size: Size) -> Any:
             "Drawing by hand needs the package ipycanvas: pip install ipycanvas, then restart JupyterLab."
         ) from error
     return Canvas(width=size[1], height=size[0])
+
+
+def on_opened_page(canvas: Any, show: Callable[[], None]) -> None:
+    """Call `show` for every page that opens with the canvas on it: there it is empty at first."""
+
+    def opened() -> None:
+        # ipycanvas tells a page which canvas its commands are for only when that changes, and believes that a page
+        # which has just opened, and has heard nothing yet, knows it: all commands would fail there.
+        if (manager := getattr(canvas, "_canvas_manager", None)) is not None:
+            manager._current_canvas = None
+        show()
+
+    canvas.on_client_ready(opened)
 
 
 def as_hex(colour: Colour) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "build" / "browser"
-PATIENCE = 120_000
+PATIENCE = 240_000
 """Milliseconds: a kernel has to start, and the machine may be busy."""
 
 # No sandbox, because Chromium refuses to start one as root; no talk with servers of its maker.

@@ -130,8 +130,8 @@ class ExplorerPanel:
     """The injection-scale explorer as a widget: show its `box`.
 
     name: the bundled photograph to begin with. profile: see `resolve_profile`. store: folder of the runs. folder: where
-    results are saved. model: a pyramid of the photograph, by default one that is found. canvas: what to draw on, default
-    a new `ipycanvas.Canvas`.
+    results are saved. model: a pyramid of the photograph, by default one that is found. canvas: what to draw on, by
+    default a new `ipycanvas.Canvas`.
 
     The panel only wires widgets to an `Explorer`. Pictures are drawn and pyramids trained in threads, the newest
     settings first; `wait()` returns when the picture is there. What goes wrong in a callback is told in the line

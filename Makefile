@@ -15,10 +15,14 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Two test processes of one thread each; `loadscope` keeps the cells of a notebook in one process, in order.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
 
+# Uploads reach the explorer's page in one message, of which 10 MB would be the limit.
+VOILA ?= --Voila.tornado_settings="{'websocket_max_message_size': 104857600}"
+
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
 export GOMP_SPINCOUNT ?= 2000
 
-.PHONY: help reproduce test test-unit test-notebooks notebooks pretrained student bench gpu-check lab lint lock clean
+.PHONY: help reproduce test test-unit test-notebooks test-browser notebooks pretrained student bench gpu-check lab \
+	explorer lint lock clean
 .NOTPARALLEL:
 
 help: ## list the commands
@@ -31,7 +35,7 @@ test: test-unit test-notebooks ## all tests
 
 # The longest files first, as tests/conftest.py has them, not those with the most tests.
 test-unit: $(INSTALLED) ## the unit and property tests
-	$(PYTEST) --no-loadscope-reorder tests
+	$(PYTEST) --no-loadscope-reorder tests --ignore tests/browser
 
 # The notebooks at the profile for tests, where they train, and at the one that they are published at, where they find
 # their pyramids shipped: nothing may be in the run store afterwards. figures/ stays as it is.
@@ -44,6 +48,11 @@ test-notebooks: $(INSTALLED) ## run every notebook, at profiles smoke and laptop
 	done
 	@if ls build/test/runs-laptop/* 2>/dev/null; then \
 		echo "A notebook trained a pyramid that is not shipped: make pretrained"; exit 1; fi
+
+# Screenshots stay in build/browser, to be looked at. A browser is needed: Debian, Ubuntu: sudo apt install chromium
+test-browser: $(INSTALLED) ## test the explorer and the sketch pad in headless Chromium, as pages and in JupyterLab
+	@$(PY) -c 'import playwright' 2>/dev/null || $(PY) $(PIP_INSTALL) -c constraints.txt -e '.[browser]'
+	OMP_NUM_THREADS=1 $(PY) -m pytest -rs tests/browser
 
 notebooks: $(INSTALLED) ## run the notebooks at profile laptop and put the outputs into them, as they are committed
 	$(PY) -m singan_core reproduce --publish
@@ -63,6 +72,9 @@ gpu-check: $(INSTALLED) ## with a CUDA device: its tests, benchmarks and some tr
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks
 
+explorer: $(INSTALLED) ## open the injection-scale explorer as a page
+	$(PY) -m voila singan_core/templates/explorer.ipynb $(VOILA)
+
 lint: $(INSTALLED) ## check style and format with ruff
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -73,7 +85,7 @@ lock: ## write constraints.txt anew with the newest versions; torch stays, or TO
 	@rm -rf build/lock
 	@python$(OLDEST) -m venv build/lock
 	@build/lock/bin/python $(PIP_INSTALL) --dry-run --ignore-installed --target build/lock/none --only-binary=:all: \
-		--python-version $(OLDEST) --report build/lock/report.json $(TORCH) '.[course,dev]'
+		--python-version $(OLDEST) --report build/lock/report.json $(TORCH) '.[course,dev,browser]'
 	@echo '# Exact versions of all that `make` installs, for Python $(OLDEST) and newer; written by `make lock`' \
 		> build/lock/new
 	@build/lock/bin/python -c 'import json; \

@@ -1,58 +1,79 @@
-"""Widgets of the notebooks: a pad to draw a sketch on.
+"""Widgets of the notebooks: a pad to draw a sketch on, and the panel of the injection-scale explorer.
 
-What a widget does works without a browser, as plain functions and classes; the widgets only call them. No other module
-imports ipywidgets; ipycanvas is imported when a pad is made.
+What a widget does works without a browser, in `drawing` and `explorer`; the widgets only call it. No other module
+imports ipywidgets; ipycanvas is imported when a canvas is made.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import html
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor
 from torch import Tensor
 
+from singan_core.drawing import INK, Colour, Drawing, Point
 from singan_core.errors import SinGANError
-from singan_core.images import from_array, to_array
+from singan_core.explorer import (
+    LIMITS,
+    MARK,
+    MASKED,
+    TASKS,
+    TOOLS,
+    Background,
+    Explorer,
+    Settings,
+    Stopped,
+    Training,
+    photographs,
+)
+from singan_core.images import to_array
+from singan_core.model import SinGAN
 from singan_core.plots import Figure, as_png
 from singan_core.pyramid import Size, resize
 
-Colour = tuple[int, int, int]
-Point = tuple[float, float]
 
-INK: Colour = (38, 38, 38)
-"""The colour of the lines, 8-bit RGB: as dark as those of the bundled sketches."""
+class Pen:
+    """Mouse and finger on a canvas: `draw` gets the ends of every piece of a line, `done` is called when it is lifted.
 
-
-class Drawing:
-    """A page with lines on it: what a pad holds, without a screen.
-
-    start: the sketch (1, 3, H, W) in [-1, 1] that is on the page at first. line: width of the lines, in pixels. ink:
-    their colour, 8-bit RGB; it may be changed between strokes.
+    canvas: an `ipycanvas.Canvas`, or what has its callbacks.
     """
 
-    def __init__(self, start: Tensor, line: int, ink: Colour = INK):
-        self.page, self.line, self.ink = Image.fromarray(to_array(start)), line, ink
+    def __init__(self, canvas: Any, draw: Callable[[Sequence[Point]], None], done: Callable[[], None] = lambda: None):
+        self.draw, self.done = draw, done
+        self.last: Point | None = None
+        canvas.on_mouse_down(self.begin)
+        canvas.on_mouse_move(self.move)
+        canvas.on_mouse_up(self.end)
+        canvas.on_mouse_out(self.end)
+        canvas.on_touch_start(lambda points: self.begin(*points[0]))
+        canvas.on_touch_move(lambda points: self.move(*points[0]))
+        canvas.on_touch_end(self.end)
+        canvas.on_touch_cancel(self.end)
 
-    def stroke(self, points: Sequence[Point]) -> None:
-        """Draw a line with round ends through points (x, y) in pixels from the top left corner; one makes a dot."""
-        pen = ImageDraw.Draw(self.page)
-        pen.line(points, fill=self.ink, width=self.line)
-        radius = self.line / 2
-        for x, y in points:
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=self.ink)
+    def begin(self, x: float, y: float) -> None:
+        """The pen comes down at a place, in pixels from the top left corner."""
+        self.last = (x, y)
+        self.move(x, y)
 
-    def clear(self) -> None:
-        """Take a white page."""
-        self.page.paste((255, 255, 255), (0, 0, *self.page.size))
+    def move(self, x: float, y: float) -> None:
+        """The pen moves; it draws if it is down."""
+        if self.last is None:
+            return
+        ends, self.last = [self.last, (x, y)], (x, y)
+        self.draw(ends)
 
-    def array(self) -> np.ndarray:
-        """The page as uint8 (H, W, 3)."""
-        return np.array(self.page)
-
-    def image(self) -> Tensor:
-        """The page as an image (1, 3, H, W) in [-1, 1]."""
-        return from_array(self.array())
+    def end(self, *_: Any) -> None:
+        """The pen goes up, or leaves the canvas."""
+        if self.last is not None:
+            self.last = None
+            self.done()
 
 
 class SketchPad:
@@ -76,11 +97,11 @@ class SketchPad:
         canvas: Any = None,
     ):
         self.canvas = new_canvas(size) if canvas is None else canvas
+        self.drawing, self.paint = Drawing(resize(start, size), line), paint
         inks = [INK]
         if palette is not None:
             inks = [tuple(colour) for colour in to_array(palette.T[None, ..., None]).reshape(-1, 3).tolist()]
-        self.drawing, self.paint = Drawing(resize(start, size), line, inks[0]), paint
-        self.last: Point | None = None
+        self.ink = inks[0]
         self.result = ipywidgets.Image(format="png")
         clear, redraw = ipywidgets.Button(description="Clear"), ipywidgets.Button(description="Paint")
         clear.on_click(lambda _: self.clear())
@@ -88,15 +109,8 @@ class SketchPad:
         pens = [] if palette is None else [ipywidgets.HBox([self._ink_button(ink) for ink in inks])]
         self.box = ipywidgets.VBox([self.canvas, *pens, ipywidgets.HBox([clear, redraw]), self.result])
 
-        self.canvas.on_client_ready(self.show)  # a page that is opened anew begins with an empty canvas
-        self.canvas.on_mouse_down(self.begin)
-        self.canvas.on_mouse_move(self.move)
-        self.canvas.on_mouse_up(self.end)
-        self.canvas.on_mouse_out(self.end)
-        self.canvas.on_touch_start(lambda points: self.begin(*points[0]))
-        self.canvas.on_touch_move(lambda points: self.move(*points[0]))
-        self.canvas.on_touch_end(self.end)
-        self.canvas.on_touch_cancel(self.end)
+        on_opened_page(self.canvas, self.show)
+        self.pen = Pen(self.canvas, self.draw)
         self.show()
         self.show_result()
 
@@ -111,29 +125,17 @@ class SketchPad:
 
     def dip(self, ink: Colour) -> None:
         """Go on in another colour."""
-        self.drawing.ink = ink
+        self.ink = ink
         self.canvas.stroke_style = as_hex(ink)
 
-    def begin(self, x: float, y: float) -> None:
-        """The pen comes down at a place, in pixels from the top left corner."""
-        self.last = (x, y)
-        self.move(x, y)
-
-    def move(self, x: float, y: float) -> None:
-        """The pen moves; it draws if it is down."""
-        if self.last is None:
-            return
-        self.canvas.stroke_line(*self.last, x, y)
-        self.drawing.stroke([self.last, (x, y)])
-        self.last = (x, y)
-
-    def end(self, *_: Any) -> None:
-        """The pen goes up, or leaves the pad."""
-        self.last = None
+    def draw(self, ends: Sequence[Point]) -> None:
+        """Draw a piece of a line, on the screen and on the page."""
+        self.canvas.stroke_line(*ends[0], *ends[1])
+        self.drawing.stroke(ends, self.ink)
 
     def show(self) -> None:
         """Bring the canvas on the screen to the state of the drawing."""
-        self.canvas.stroke_style = as_hex(self.drawing.ink)
+        self.canvas.stroke_style = as_hex(self.ink)
         self.canvas.line_width, self.canvas.line_cap = self.drawing.line, "round"
         self.canvas.put_image_data(self.drawing.array(), 0, 0)
 
@@ -147,9 +149,302 @@ class SketchPad:
         return button
 
 
-def as_hex(colour: Colour) -> str:
-    """A colour as web pages write it: #rrggbb."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+class ExplorerPanel:
+    """The injection-scale explorer as a widget: show its `box`.
+
+    name: the bundled photograph to begin with. profile: see `resolve_profile`. store: folder of the runs. folder: where
+    results are saved. model: a pyramid of the photograph, by default one that is found. canvas: what to draw on, by
+    default a new `ipycanvas.Canvas`.
+
+    The panel only wires widgets to an `Explorer`. Pictures are drawn and pyramids trained in threads, the newest
+    settings first; `wait()` returns when the picture is there. What goes wrong in a callback is told in the line
+    `message`, and the panel stays alive. Raises SinGANError for an unknown photograph and where ipycanvas is missing.
+    """
+
+    WIDTH = 352
+    """Pixels of the screen across each of the three pictures."""
+
+    def __init__(
+        self,
+        name: str = "mountains",
+        *,
+        profile: str | None = None,
+        store: str | Path | None = None,
+        folder: str | Path = "samples",
+        model: SinGAN | None = None,
+        canvas: Any = None,
+    ):
+        self.profile, self.store, self.folder = profile, store, Path(folder)
+        self.explorer = Explorer.of_sample(name, profile=profile, store=store)
+        if model is not None:
+            self.explorer.use(model)
+        self.background, self.training = Background(), None
+        self._quiet = False  # while the panel itself sets its widgets
+        self._make_widgets(name, new_canvas(self._page_size()) if canvas is None else canvas)
+        self._wire()
+        self.open(self.explorer)
+        self.wait()
+
+    # -- what a person does; each is called by a widget, through `_guarded`
+
+    def open(self, explorer: Explorer) -> None:
+        """Take another photograph, with or without a pyramid."""
+        if self.training is not None:
+            self.training.stop()
+            self.training = None
+        self.explorer = explorer
+        self.canvas.height, self.canvas.width = self._page_size()
+        self.choose_task()
+
+    def choose_photograph(self) -> None:
+        """Open the bundled photograph that is chosen in the list."""
+        self.open(Explorer.of_sample(self.photograph.value, profile=self.profile, store=self.store))
+
+    def take_upload(self) -> None:
+        """Open the file that a person has uploaded."""
+        if not self.upload.value:
+            return
+        (file,) = self.upload.value
+        with self._silently():
+            self.upload.value = ()  # so that the same file can be given again
+        content = bytes(file["content"])
+        self.open(Explorer.of_upload(content, file["name"], profile=self.profile, store=self.store))
+
+    def choose_task(self) -> None:
+        """Bring the widgets to what the task and the pyramid allow, and draw."""
+        task, has_model = self.task.value, self.explorer.model is not None
+        with self._silently():
+            if has_model:
+                settings = self.explorer.defaults(task)
+                self.scale.max, self.scale.min = self.explorer.last, 0
+                self.scale.value, self.scale.min = settings.scale, 0 if task == "sample" else 1
+                self.dilation.value, self.blur.value = settings.dilation, settings.blur
+            self.tool.options = [] if task == "sample" else TOOLS if task in MASKED else ["paint"]
+            for widget in (self.scale, self.seed, self.save_button, self.full_size):
+                widget.disabled = not has_model
+            for widget in (self.dilation, self.blur):
+                widget.disabled = not has_model or task not in MASKED
+            for widget in (self.tool, self.colour, self.line, self.clear_button, self.reset_button):
+                widget.disabled = task == "sample"
+        self._show_training()
+        self.show_page()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw with the settings as they are, in the background."""
+        if self.explorer.model is None:
+            self.given.value = self.after.value = _png(np.full((*self._page_size(), 3), 230, np.uint8))
+            name, seconds = self.explorer.name, "some seconds" if self.profile == "smoke" else "about half a minute"
+            if self.training is None:
+                self.say(f"There is no trained pyramid of '{name}' yet. Press Train: it takes {seconds} on two cores.")
+            return
+        explorer, settings = self.explorer, self.settings()
+        self.say("Drawing ...")
+        self.background.submit(self._guarded(lambda: self._draw(explorer, settings)))
+
+    def draw(self, ends: Sequence[Point]) -> None:
+        """Draw a piece of a line on the input of the task, and on the screen."""
+        height, width = self._page_size()
+        places = [(x / width, y / height) for x, y in ends]
+        tool, colour = self.tool.value, as_rgb(self.colour.value)
+        if tool is None:
+            return
+        self.explorer.stroke(self.task.value, places, tool, colour, self.line.value / width)
+        if tool != "unmark":  # that is seen when the pen goes up
+            self.canvas.stroke_style = as_hex(colour if tool == "paint" else MARK)
+            self.canvas.line_width, self.canvas.line_cap = self.line.value, "round"
+            self.canvas.stroke_line(*ends[0], *ends[1])
+
+    def lift_pen(self) -> None:
+        """A line is drawn: show it with the mask, and what the pyramid makes of it."""
+        if self.task.value != "sample":
+            self.show_page()
+            self.refresh()
+
+    def clear(self) -> None:
+        """Begin with the photograph and nothing marked, or with a white page."""
+        self.explorer.clear(self.task.value)
+        self.lift_pen()
+
+    def reset(self) -> None:
+        """Begin with the input that the task had at first."""
+        self.explorer.reset(self.task.value)
+        self.lift_pen()
+
+    def save(self) -> None:
+        """Write the result to a file, in the background."""
+        explorer, settings, full_size = self.explorer, self.settings(), self.full_size.value
+
+        def write() -> None:
+            path = explorer.save(settings, self.folder, full_size=full_size)
+            self.say(f"Saved as {path.resolve()}")
+
+        self.say("Saving ...")
+        self.background.submit(self._guarded(write))
+
+    def train(self) -> None:
+        """Train a pyramid of this photograph in a thread of its own."""
+        self.training = self.explorer.train(self._guarded(self._tell_training))
+        self._show_training()
+
+    def stop(self) -> None:
+        """Stop the training."""
+        if self.training is not None:
+            self.training.stop()
+
+    # -- what a person sees
+
+    def settings(self) -> Settings:
+        """The settings as the widgets have them."""
+        masked = self.task.value in MASKED
+        return Settings(
+            self.task.value,
+            self.scale.value,
+            self.seed.value,
+            dilation=self.dilation.value if masked else 0.0,
+            blur=self.blur.value if masked else 0.0,
+        )
+
+    def show_page(self) -> None:
+        """Bring the canvas to the state of the input."""
+        self.canvas.put_image_data(self.explorer.shown(self.task.value, self._page_size()), 0, 0)
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Write a text in the line of messages."""
+        colour = "#B00020" if error else "#333333"
+        self.message.value = f'<span role="status" style="color: {colour}">{html.escape(text)}</span>'
+
+    def wait(self, timeout: float = 60.0) -> None:
+        """Wait until the newest picture is there."""
+        self.background.wait(timeout)
+
+    # -- parts
+
+    def _draw(self, explorer: Explorer, settings: Settings) -> None:
+        start = time.perf_counter()
+        after, given = explorer.after(settings), explorer.given(settings)
+        if explorer is not self.explorer:  # another photograph was opened meanwhile
+            return
+        self.after.value, self.given.value = _png(to_array(after)), _png(to_array(given))
+        rows, columns = after.shape[-2:]
+        below = f"level {settings.scale - 1}" if settings.scale else "nothing"
+        self.given_title.value = f"What level {settings.scale} is given, from {below}"
+        self.say(f"{columns} × {rows} px, drawn in {time.perf_counter() - start:.2f} s")
+
+    def _tell_training(self, training: Training) -> None:
+        if training is not self.training:  # of a photograph that was left
+            return
+        self.bar.value = training.share
+        if training.running:
+            self.say(training.text)
+            return
+        self.training = None
+        if training.error is None:
+            self.choose_task()
+        elif isinstance(training.error, Stopped):
+            self.say("The training was stopped.")
+        else:
+            self._tell(training.error)
+        self._show_training()
+
+    def _show_training(self) -> None:
+        running = self.training is not None
+        self.train_button.disabled = running or self.explorer.model is not None
+        self.stop_button.disabled = not running
+        self.bar.layout.visibility = "visible" if running else "hidden"
+        if not running:
+            self.bar.value = 0.0
+
+    def _page_size(self) -> Size:
+        height, width = self.explorer.image.shape[-2:]
+        return max(1, round(self.WIDTH * height / width)), self.WIDTH
+
+    def _tell(self, error: Exception) -> None:
+        self.say(str(error) if isinstance(error, SinGANError) else f"{type(error).__name__}: {error}", error=True)
+
+    def _guarded(self, function: Callable[..., None]) -> Callable[..., None]:
+        """The function, but what it raises is told in the line of messages."""
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> None:
+            try:
+                function(*arguments)
+            except Exception as error:
+                self._tell(error)
+
+        return call
+
+    @contextlib.contextmanager
+    def _silently(self) -> Iterator[None]:
+        """Changes that the panel makes to its own widgets call nothing."""
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def _make_widgets(self, name: str, canvas: Any) -> None:
+        narrow, wide = ipywidgets.Layout(width="200px"), ipywidgets.Layout(width=f"{self.WIDTH}px")
+        slider = {"continuous_update": False, "layout": wide}
+        self.canvas = canvas
+        self.photograph = ipywidgets.Dropdown(options=photographs(), value=name, description="picture", layout=narrow)
+        self.upload = ipywidgets.FileUpload(accept="image/*", description="Upload")
+        self.task = ipywidgets.Dropdown(options=TASKS, value="edit", description="task", layout=narrow)
+        self.scale = ipywidgets.IntSlider(1, 0, 5, description="level", **slider)
+        self.seed = ipywidgets.BoundedIntText(0, *LIMITS["seed"], description="seed", layout=narrow)
+        self.dilation = ipywidgets.FloatSlider(0, min=0, max=40, step=0.1, description="dilation", **slider)
+        self.blur = ipywidgets.FloatSlider(0, min=0, max=20, step=0.1, description="blur", **slider)
+        self.tool = ipywidgets.ToggleButtons(options=TOOLS, style={"button_width": "70px"})
+        self.colour = ipywidgets.ColorPicker(value=as_hex(INK), concise=True)
+        self.line = ipywidgets.IntSlider(12, 1, 60, description="line", layout=ipywidgets.Layout(width="240px"))
+        self.clear_button, self.reset_button = (ipywidgets.Button(description=text) for text in ("Clear", "Reset"))
+        self.save_button = ipywidgets.Button(description="Save")
+        self.full_size = ipywidgets.Checkbox(False, description="at the size of the picture", indent=False)
+        self.train_button, self.stop_button = (ipywidgets.Button(description=text) for text in ("Train", "Stop"))
+        self.bar = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0)
+        self.message = ipywidgets.HTML()
+        self.given, self.after = (ipywidgets.Image(format="png", layout=wide) for _ in range(2))
+        self.given_title = ipywidgets.Label("What the level is given")
+        row, column = ipywidgets.HBox, ipywidgets.VBox
+        pictures = [
+            column([ipywidgets.Label("Before: draw here"), self.canvas]),
+            column([self.given_title, self.given]),
+            column([ipywidgets.Label("After"), self.after]),
+        ]
+        wrap = ipywidgets.Layout(flex_flow="row wrap")
+        self.box = column(
+            [
+                row([self.photograph, self.upload, self.task, self.seed], layout=wrap),
+                row([self.scale, self.dilation, self.blur], layout=wrap),
+                row(pictures, layout=wrap),
+                row([self.tool, self.colour, self.line, self.clear_button, self.reset_button], layout=wrap),
+                row([self.save_button, self.full_size, self.train_button, self.stop_button, self.bar], layout=wrap),
+                self.message,
+            ]
+        )
+
+    def _wire(self) -> None:
+        for widget, action in (
+            (self.photograph, self.choose_photograph),
+            (self.upload, self.take_upload),
+            (self.task, self.choose_task),
+            *((each, self.refresh) for each in (self.scale, self.seed, self.dilation, self.blur)),
+        ):
+            widget.observe(self._guarded(functools.partial(self._unless_quiet, action)), names="value")
+        for button, action in (
+            (self.clear_button, self.clear),
+            (self.reset_button, self.reset),
+            (self.save_button, self.save),
+            (self.train_button, self.train),
+            (self.stop_button, self.stop),
+        ):
+            button.on_click(self._guarded(functools.partial(self._unless_quiet, action)))
+        on_opened_page(self.canvas, self._guarded(self.show_page))
+        self.pen = Pen(self.canvas, self._guarded(self.draw), self._guarded(self.lift_pen))
+
+    def _unless_quiet(self, action: Callable[[], None], _: Any) -> None:
+        if not self._quiet:
+            action()
 
 
 def new_canvas(size: Size) -> Any:
@@ -161,3 +456,35 @@ def new_canvas(size: Size) -> Any:
             "Drawing by hand needs the package ipycanvas: pip install ipycanvas, then restart JupyterLab."
         ) from error
     return Canvas(width=size[1], height=size[0])
+
+
+def on_opened_page(canvas: Any, show: Callable[[], None]) -> None:
+    """Call `show` for every page that opens with the canvas on it: there it is empty at first."""
+
+    def opened() -> None:
+        # ipycanvas tells a page which canvas its commands are for only when that changes, and believes that a page
+        # which has just opened, and has heard nothing yet, knows it: all commands would fail there.
+        if (manager := getattr(canvas, "_canvas_manager", None)) is not None:
+            manager._current_canvas = None
+        show()
+
+    canvas.on_client_ready(opened)
+
+
+def as_hex(colour: Colour) -> str:
+    """8-bit RGB as a web colour: (38, 38, 38) is #262626."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def as_rgb(colour: str) -> Colour:
+    """A web colour as 8-bit RGB: a name, #262626 or #222. Raises SinGANError for anything else."""
+    try:
+        return ImageColor.getrgb(colour)[:3]
+    except ValueError as error:
+        raise SinGANError(f"There is no colour {colour!r}: give a name, or #rrggbb.") from error
+
+
+def _png(array: np.ndarray) -> bytes:
+    encoded = io.BytesIO()
+    Image.fromarray(array).save(encoded, "PNG")
+    return encoded.getvalue()

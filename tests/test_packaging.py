@@ -79,7 +79,7 @@ def test_conda_environment_has_the_ranges_of_pyproject():
 
 def test_every_declared_package_is_pinned_inside_its_range():
     versions = pins()
-    for name, requirement in declared("course", "dev").items():
+    for name, requirement in declared("course", "dev", "browser").items():
         assert name in versions, f"{name} is missing in constraints.txt: run `make lock`"
         assert versions[name] in requirement.specifier, f"{name}=={versions[name]} is outside {requirement.specifier}"
 

@@ -3,6 +3,7 @@
 import ast
 import io
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import ipywidgets
@@ -15,8 +16,10 @@ from PIL import Image
 
 import singan_core
 from singan_core import SinGANError, to_array
+from singan_core.drawing import INK, Drawing
+from singan_core.explorer import Explorer
 from singan_core.plots import show_images
-from singan_core.widgets import INK, Drawing, SketchPad
+from singan_core.widgets import ExplorerPanel, SketchPad, as_rgb
 
 WHITE = torch.ones(1, 3, 40, 60)
 COORDINATE = st.floats(-20, 80)
@@ -185,6 +188,104 @@ def test_the_real_canvas_takes_what_the_pad_sends():
     for event in ("client_ready", "mouse_down", "mouse_move", "mouse_up"):
         pad.canvas._handle_frontend_event(None, {"event": event, "x": 10, "y": 20}, [])
     assert (10, 20) in dark(pad.image())
+
+
+def test_a_page_that_opens_later_is_told_which_canvas_is_drawn_on():
+    pytest.importorskip("ipycanvas")
+    pad = SketchPad(WHITE, lambda drawn: show_images(drawn), size=(40, 60), line=4)
+    manager, sent = pad.canvas._canvas_manager, []
+    manager._send_custom = lambda command, buffers=(): sent.append(command)
+    try:
+        pad.canvas._handle_frontend_event(None, {"event": "client_ready"}, [])
+    finally:
+        del manager._send_custom
+    assert sent[0][1] == [f"IPY_MODEL_{pad.canvas.model_id}"]  # before anything is drawn
+
+
+# -- the panel of the explorer
+
+
+@pytest.fixture
+def panel(model, picture, tmp_path):
+    """A panel with the pyramid of a small picture, and one line marked."""
+    made = ExplorerPanel("mountains", profile="smoke", store=tmp_path / "runs", folder=tmp_path, canvas=FakeCanvas())
+    explorer = Explorer(picture, "own", profile="smoke", store=tmp_path / "runs")
+    explorer.use(model)
+    explorer.stroke("edit", [(0.3, 0.5), (0.6, 0.5)], "mark", (0, 0, 0), 0.1)
+    made.open(explorer)
+    made.wait()
+    return made
+
+
+def test_the_panel_shows_the_result_of_its_settings(panel):
+    assert "drawn in" in panel.message.value
+    shown = np.array(Image.open(io.BytesIO(panel.after.value)))
+    assert np.array_equal(shown, to_array(panel.explorer.after(panel.settings())))
+
+
+def test_moving_a_slider_draws_anew(panel):
+    before = panel.after.value
+    panel.scale.value = panel.scale.max
+    panel.wait()
+    assert panel.after.value != before and "level 2" in panel.given_title.value
+
+
+def test_what_is_drawn_in_the_panel_is_in_the_input_and_the_result(panel):
+    before, mask = panel.after.value, panel.explorer.input("edit").mask.image()
+    panel.canvas.on["mouse_down"](100.0, 30.0)
+    panel.canvas.on["mouse_move"](200.0, 30.0)
+    assert panel.after.value == before
+    panel.canvas.on["mouse_up"](200.0, 30.0)
+    panel.wait()
+    assert panel.after.value != before
+    assert (panel.explorer.input("edit").mask.image() > mask).any()
+
+
+def test_an_error_in_a_callback_is_shown_and_the_panel_lives_on(panel, monkeypatch):
+    monkeypatch.setattr(Explorer, "after", lambda *_: 1 / 0)
+    panel.seed.value = 5
+    panel.wait()
+    assert "ZeroDivisionError: division by zero" in panel.message.value
+    monkeypatch.undo()
+    panel.clear_button.click()
+    panel.wait()
+    assert "Nothing is marked" in panel.message.value
+    panel.task.value = "sample"
+    panel.wait()
+    assert "drawn in" in panel.message.value
+
+
+def test_a_bad_upload_is_told_and_changes_nothing(panel):
+    explorer = panel.explorer
+    file = {"name": "holiday<b>.png", "type": "", "size": 2, "content": memoryview(b"no")}
+    panel.upload.value = (file | {"last_modified": datetime(2026, 1, 1, tzinfo=UTC)},)
+    assert "holiday&lt;b&gt;.png is empty" in panel.message.value
+    assert panel.explorer is explorer and panel.upload.value == ()
+
+
+def test_a_photograph_without_a_pyramid_can_be_trained(panel):
+    panel.photograph.value = "peaks"
+    assert "no trained pyramid" in panel.message.value and not panel.train_button.disabled
+    panel.train_button.click()
+    training = panel.training
+    assert training is None or training.wait(120)
+    panel.wait()
+    assert panel.explorer.model is not None and panel.train_button.disabled
+
+
+def test_the_panel_saves_what_it_shows(panel, tmp_path):
+    panel.save_button.click()
+    panel.wait()
+    (saved,) = tmp_path.glob("own-edit-*.png")
+    assert saved.name in panel.message.value
+    assert np.array_equal(np.array(Image.open(saved)), np.array(Image.open(io.BytesIO(panel.after.value))))
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"), [("#262626", (38, 38, 38)), ("#fff", (255, 255, 255)), ("red", (255, 0, 0))]
+)
+def test_colours_of_the_web_are_understood(text, colour):
+    assert as_rgb(text) == colour
 
 
 def test_no_other_module_imports_ipywidgets():

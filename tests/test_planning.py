@@ -311,7 +311,7 @@ def test_a_pyramid_that_is_shipped_now_makes_a_run_due(series, monkeypatch):
     )
     monkeypatch.setattr(planning, "read_outcome", lambda path: outcome)
     assert replanned(series).up_to_date()
-    monkeypatch.setattr(planning, "shipped_pyramid", lambda key, discriminators: Path(key))
+    monkeypatch.setattr(planning, "shipped_file", lambda key, discriminators: Path(key))
     assert not replanned(series).up_to_date()
 
 

@@ -366,6 +366,8 @@ def plot_sweep(
         axes.set_title(quantity, fontsize=10)
         if log:
             axes.set_yscale("log")
+        if all(isinstance(place, int) for place in places):  # levels and counts: there is no 0.5 between them
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -521,6 +521,13 @@ def test_sweep_puts_numbers_where_they_belong_and_texts_at_equal_distances():
     assert axes.get_yscale() == "log"
 
 
+def test_sweep_over_levels_has_no_ticks_between_them():
+    rows = [{"level": level, "distance": 0.1} for level in (0, 1, 2)]
+    figure = plot_sweep(rows, "level", ["distance"])
+    figure.canvas.draw()
+    assert all(float(tick).is_integer() for tick in figure.axes[0].get_xticks())
+
+
 def test_sweep_without_a_value_is_refused():
     with pytest.raises(SinGANError, match="no row has both 'alpha' and 'rmse'"):
         plot_sweep(sweep_rows(), "alpha", ["rmse"])

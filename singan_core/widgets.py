@@ -193,6 +193,7 @@ class ExplorerPanel:
             self.training.stop()
             self.training = None
         self.explorer = explorer
+        self.before_title.value = f"Before, {explorer.name}: draw here"
         self.canvas.height, self.canvas.width = self._page_size()
         self.choose_task()
 
@@ -404,10 +405,10 @@ class ExplorerPanel:
         self.bar = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0)
         self.message = ipywidgets.HTML()
         self.given, self.after = (ipywidgets.Image(format="png", layout=wide) for _ in range(2))
-        self.given_title = ipywidgets.Label("What the level is given")
+        self.before_title, self.given_title = ipywidgets.Label(), ipywidgets.Label("What the level is given")
         row, column = ipywidgets.HBox, ipywidgets.VBox
         pictures = [
-            column([ipywidgets.Label("Before: draw here"), self.canvas]),
+            column([self.before_title, self.canvas]),
             column([self.given_title, self.given]),
             column([ipywidgets.Label("After"), self.after]),
         ]

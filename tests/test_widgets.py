@@ -265,6 +265,7 @@ def test_a_bad_upload_is_told_and_changes_nothing(panel):
 
 def test_a_photograph_without_a_pyramid_can_be_trained(panel):
     panel.photograph.value = "peaks"
+    assert panel.before_title.value == "Before, peaks: draw here"
     assert "no trained pyramid" in panel.message.value and not panel.train_button.disabled
     panel.train_button.click()
     training = panel.training

@@ -34,7 +34,8 @@ def chromium() -> str | None:
 def browser() -> Iterator:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing: make test-browser")
     if (executable := chromium()) is None:
-        pytest.skip("There is no Chromium. Debian, Ubuntu: sudo apt install chromium")
+        missing = "There is no Chromium. Debian, Ubuntu: sudo apt install chromium"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=executable, args=FLAGS)
         yield started

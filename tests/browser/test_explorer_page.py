@@ -53,6 +53,13 @@ def choose(page, description: str, option: str) -> None:
     page.locator(".widget-dropdown", has_text=description).locator("select").select_option(option)
 
 
+def upload(page, file: Path) -> None:
+    """Choose a file, as the browser's dialogue does; its field is not on the page."""
+    with page.expect_file_chooser() as dialogue:
+        page.get_by_role("button", name="Upload").click()
+    dialogue.value.set_files(file)
+
+
 def draw(page, *places: tuple[float, float]) -> None:
     """Draw with the mouse through places of the canvas, as shares of its sides."""
     box = page.locator("canvas").first.bounding_box()
@@ -103,7 +110,7 @@ def test_a_line_in_colour_is_painted(page, screenshot):
 def test_a_bad_upload_gives_a_message_and_the_page_lives_on(page, screenshot, tmp_path: Path):
     broken = tmp_path / "holiday.png"
     broken.write_bytes(b"no picture at all")
-    page.locator("input[type=file]").set_input_files(broken)
+    upload(page, broken)
     page.wait_for_selector("text=holiday.png is empty, cut short or none of")
     screenshot(page, "refused")
     before = after(page)
@@ -114,7 +121,7 @@ def test_a_bad_upload_gives_a_message_and_the_page_lives_on(page, screenshot, tm
 def test_an_uploaded_photograph_can_be_trained_and_the_training_stopped(page, screenshot, tmp_path: Path):
     own = tmp_path / "flower.png"
     save_image(sample_image("dahlia"), own)
-    page.locator("input[type=file]").set_input_files(own)
+    upload(page, own)
     page.wait_for_selector("text=There is no trained pyramid of 'flower' yet")
     page.get_by_role("button", name="Train").click()
     page.wait_for_selector("text=s left")

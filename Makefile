@@ -21,8 +21,7 @@ VOILA ?= --Voila.tornado_settings="{'websocket_max_message_size': 104857600}"
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
 export GOMP_SPINCOUNT ?= 2000
 
-.PHONY: help reproduce test test-unit test-notebooks test-browser notebooks pretrained student bench gpu-check lab \
-	explorer lint lock clean
+.PHONY: help reproduce test test-unit test-notebooks test-browser notebooks pretrained student bench gpu-check lab explorer lint lock clean
 .NOTPARALLEL:
 
 help: ## list the commands

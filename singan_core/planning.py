@@ -5,8 +5,6 @@ A run is due unless its executed copy stands for what running it again would giv
 
 import contextlib
 import difflib
-import functools
-import hashlib
 import json
 import math
 import re
@@ -23,6 +21,7 @@ from singan_core.claims import load_claims
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import OWN, data_folder, sample_names
+from singan_core.imports import imported_modules
 from singan_core.notebooks import (
     CHECKOUT,
     Notebook,
@@ -227,17 +226,11 @@ def fingerprint(version: str, parameters: dict[str, Any]) -> str:
 
 
 def edition(name: str, notebook: Notebook) -> str:
-    """A hash of a notebook's cells and claims, the package's code, PyTorch's version, and the kind of device."""
+    """A hash of a notebook's cells and claims, the modules that it imports, PyTorch's version, the kind of device."""
     cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
     claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
     text = json.dumps([cells, claims, str(torch.__version__), torch.cuda.is_available()], sort_keys=True)
-    return digest_of(text.encode() + code_fingerprint())
-
-
-@functools.cache
-def code_fingerprint() -> bytes:
-    """A hash of the package's code."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.digest()
+    code = [
+        path.read_text(encoding="utf-8") for path in imported_modules(cell["source"] for cell in code_cells(notebook))
+    ]
+    return digest_of("\0".join([text, *code]).encode())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell
 
-from singan_core import planning
+from singan_core import imports, planning
 from singan_core.errors import SinGANError
 from singan_core.execution import run_notebook
 from singan_core.notebooks import read_outcome
@@ -180,8 +180,24 @@ def test_cells_parameters_and_code_are_part_of_the_fingerprint(series, tmp_path,
     assert plan(series.sources[2:], "smoke", tmp_path)[0].fingerprint != before
     changed = save(tmp_path / "03_passes.ipynb", parameters_cell())
     assert plan([changed], "laptop", tmp_path)[0].fingerprint != before
-    monkeypatch.setattr(planning, "code_fingerprint", lambda: b"other code")
+    monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
+    assert replanned(series).fingerprint == before
+    with (imports.PACKAGE / "pyramid.py").open("a") as file:
+        file.write("# another version\n")
     assert replanned(series).fingerprint != before
+
+
+def test_code_that_a_notebook_does_not_import_is_no_part_of_its_fingerprint(series, tmp_path, monkeypatch):
+    before = replanned(series).fingerprint
+    monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
+    for name in ("report.py", "applications/classical.py"):
+        with (imports.PACKAGE / name).open("a") as file:
+            file.write("# another version\n")
+    assert replanned(series).fingerprint == before
+
+
+def copied_package(folder: Path) -> Path:
+    return Path(shutil.copytree(imports.PACKAGE, folder / "singan_core", ignore=shutil.ignore_patterns("__pycache__")))
 
 
 @pytest.fixture(scope="module")

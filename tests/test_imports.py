@@ -1,0 +1,49 @@
+"""The modules that code imports are found by reading it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from singan_core.imports import PACKAGE, imported_modules
+
+
+def names(*sources: str) -> set[str]:
+    return {path.relative_to(PACKAGE).as_posix() for path in imported_modules(sources)}
+
+
+def test_modules_are_found_with_those_that_they_import():
+    found = names("from singan_core.pyramid import build_pyramid")
+    assert {"__init__.py", "pyramid.py", "images.py", "errors.py"} <= found
+    assert not found & {"report.py", "widgets.py", "applications/editing.py"}
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("import singan_core.applications.zssr", "applications/zssr.py"),
+        ("from singan_core.applications import zssr", "applications/zssr.py"),
+        ("def later():\n    from singan_core.applications.zssr import back_projected", "applications/zssr.py"),
+        ("import singan_core.applications.zssr as z, math", "applications/__init__.py"),
+        ("from singan_core import quality", "quality.py"),
+    ],
+)
+def test_every_way_of_importing_counts(source: str, module: str):
+    assert module in names(source)
+    assert module not in names("import math")
+
+
+def test_what_lies_outside_of_the_package_does_not_count():
+    assert names("import torch, math\nfrom pathlib import Path", "x = 1") == set()
+
+
+def test_what_cannot_be_read_may_import_everything():
+    assert names("%matplotlib inline") == {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+
+
+@pytest.mark.parametrize("module", ["singan_core", "singan_core.applications", "singan_core.plots"])
+def test_nothing_that_python_loads_is_missed(module: str):
+    shown = "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'singan_core'), sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", f"import sys, {module}; {shown}"], capture_output=True, text=True)
+    assert set(loaded.stdout.split()) <= {str(path) for path in imported_modules([f"import {module}"])}
+    assert len(loaded.stdout.split()) > 10

@@ -91,6 +91,19 @@ def nearest_patch_distance(images: Tensor, source: Tensor, **options: object) ->
     return torch.stack([each.distance.double().mean() for each in found])
 
 
+def border_centres(mask: Tensor, *, patch_size: int = 7) -> Tensor:
+    """The centres of all patches that hold pixels of a mask (0.5 or more) and others: ones, else zeros, (1, 1, H, W).
+
+    mask: (1, 1, H, W) in [0, 1]; patch_size: side in pixels, odd. For `nearest_patches` along a border. Raises
+    SinGANError for what is no mask, and an even patch_size.
+    """
+    if isinstance(patch_size, bool) or not isinstance(patch_size, int) or patch_size < 1 or patch_size % 2 == 0:
+        raise SinGANError(f"patch_size must be odd, so that a patch has a centre, got {patch_size!r}.")
+    inside = (check_mask(mask) >= 0.5).float()
+    holds, lacks = (F.max_pool2d(each, patch_size, stride=1, padding=patch_size // 2) for each in (inside, 1 - inside))
+    return holds * lacks
+
+
 def patch_displacement(images: Tensor, source: Tensor, **options: object) -> Tensor:
     """How far from its own place each patch of images (N, 3, H, W) is found in a source of that size: float64 (N,).
 

@@ -1,4 +1,4 @@
-"""What stands beside the pyramids: Poisson blending, histogram matching, style transfer, Deep Image Prior and ZSSR."""
+"""What stands beside the pyramids: blending, histogram matching, style transfer, Deep Image Prior and ZSSR."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from singan_core import SinGANError
-from singan_core.applications.classical import match_histograms, poisson_blend
+from singan_core.applications.classical import match_histograms, multiband_blend, poisson_blend, poisson_stitch
 from singan_core.applications.deep_prior import Hourglass, deep_image_prior
 from singan_core.applications.style import style_transfer
 from singan_core.applications.zssr import Residual, zero_shot_super_resolution
@@ -97,6 +97,127 @@ def test_a_blend_stays_in_range():
 def test_what_cannot_be_blended_is_explained(source, mask, message):
     with pytest.raises(SinGANError, match=message):
         poisson_blend(noise(), source, mask)
+
+
+# -- Poisson stitching
+
+
+def left_half(height: int = 20, width: int = 26) -> Tensor:
+    part = torch.zeros(1, 1, height, width)
+    part[..., : width // 2] = 1
+    return part
+
+
+def test_a_stitch_minimises_the_change_of_the_differences_within_parts():
+    """The same least squares, dense, by numpy: the differences of the picture, and none across the border."""
+    picture, mask = noise(6, 8, 0, 0.2), torch.zeros(1, 1, 6, 8)
+    mask[..., 0:5, 2:7] = 1  # it touches the border of the image
+    inside, part = mask[0, 0].numpy() > 0, left_half(6, 8)[0, 0].numpy() > 0
+    pairs = [((i, j), (i, j + 1)) for i in range(6) for j in range(7)]
+    pairs += [((i, j), (i + 1, j)) for i in range(5) for j in range(8)]
+    number = {place: k for k, place in enumerate(zip(*np.nonzero(inside), strict=True))}
+    values = picture[0, 0].double().numpy()
+    rows, goals = [], []
+    for p, q in pairs:
+        row, goal = np.zeros(len(number)), 0.0 if part[p] != part[q] else values[p] - values[q]
+        for place, sign in ((p, 1), (q, -1)):
+            if place in number:
+                row[number[place]] += sign
+            else:
+                goal -= sign * values[place]
+        rows.append(row), goals.append(goal)
+    expected = np.linalg.lstsq(np.array(rows), np.array(goals), rcond=None)[0]
+    stitched = poisson_stitch(picture, left_half(6, 8), mask)[0, 0].numpy()
+    np.testing.assert_allclose(stitched[inside], expected, atol=1e-6)  # float32 result
+    assert np.array_equal(stitched[~inside], picture[0, 0].numpy()[~inside])
+
+
+def test_pictures_of_a_batch_are_stitched_each_for_itself():
+    pictures, mask = torch.cat([noise(seed=seed) for seed in range(3)]), torch.zeros(1, 1, 20, 26)
+    mask[..., 8:18] = 1
+    together = poisson_stitch(pictures, left_half(), mask)
+    alone = [poisson_stitch(each, left_half(), mask) for each in pictures.split(1)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-6, rtol=0)
+
+
+@given(step=st.floats(-0.8, 0.8))
+@settings(max_examples=10)
+def test_a_step_between_even_parts_becomes_a_slope_over_the_mask(step):
+    picture, mask = (left_half() * step).expand(1, 3, 20, 26), torch.zeros(1, 1, 20, 26)
+    mask[..., 8:18] = 1
+    stitched = poisson_stitch(picture, left_half(), mask)
+    # the step is shared by the eleven pairs that have a pixel inside
+    assert stitched.diff(dim=3).abs().max().item() == pytest.approx(abs(step) / 11, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("parts", "mask", "message"),
+    [
+        (left_half(), torch.ones(1, 1, 20, 26), "leave others"),
+        (left_half(), torch.zeros(1, 1, 20, 26), "around the seams"),
+        (torch.ones(1, 1, 20, 26), blob(), "no border"),
+        (left_half(9, 9), blob(), "expected"),
+        (left_half(), torch.ones(1, 1, 9, 9), "expected"),
+    ],
+)
+def test_what_cannot_be_stitched_is_explained(parts, mask, message):
+    with pytest.raises(SinGANError, match=message):
+        poisson_stitch(noise(), parts, mask)
+
+
+# -- multi-band blending
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40), levels=st.integers(0, 8), seed=st.integers(0, 99))
+@settings(max_examples=25)
+def test_equal_images_are_blended_to_themselves_at_any_size(height, width, levels, seed):
+    image = noise(height, width, seed)
+    share = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
+    blended = multiband_blend([image, image], [share, 1 - share], levels=levels)
+    torch.testing.assert_close(blended, image, atol=1e-5, rtol=0)  # float32
+
+
+def test_without_levels_the_masks_mix_the_images():
+    a, b, share = noise(seed=0), noise(seed=1), torch.rand(1, 1, 20, 26, generator=torch.Generator().manual_seed(2))
+    blended = multiband_blend([a, b], [share, 1 - share], levels=0)
+    torch.testing.assert_close(blended, share * a + (1 - share) * b, atol=1e-6, rtol=0)
+
+
+def test_coarse_differences_are_blended_widely_and_fine_ones_narrowly():
+    """Over the seam a difference in brightness fades slowly, and stripes end at once."""
+    height, width = 64, 64
+    even = torch.full((1, 3, height, width), -0.25), torch.full((1, 3, height, width), 0.25)
+    stripes = 0.25 * (-1.0) ** torch.arange(width).expand(1, 3, height, width)
+    share = left_half(height, width)
+    slope = multiband_blend(even, [share, 1 - share], levels=3)[0, 0, 32]
+    ending = multiband_blend([stripes, torch.zeros_like(stripes)], [share, 1 - share], levels=3)[0, 0, 32]
+    beyond = torch.arange(width) >= 32
+    assert slope[28] > -0.25 + 0.05 and slope[36] < 0.25 - 0.05
+    assert ending[beyond].abs().max() < 0.05 < ending[~beyond].abs().min()
+
+
+def test_pictures_of_a_batch_are_blended_each_for_itself():
+    a, b = (torch.cat([noise(seed=seed + number) for number in range(2)]) for seed in (0, 10))
+    together = multiband_blend([a, b], [left_half(), 1 - left_half()])
+    alone = [multiband_blend([x[None], y[None]], [left_half(), 1 - left_half()]) for x, y in zip(a, b, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "levels", "message"),
+    [
+        ([noise()], [], 4, "One mask for each"),
+        ([], [], 4, "One mask for each"),
+        ([noise()], [blob()], 4, "add up to 1"),
+        ([noise(), noise(9, 9)], [left_half(), 1 - left_half()], 4, "one size"),
+        ([noise(9, 9)], [torch.ones(1, 1, 20, 26)], 4, "expected"),
+        ([noise()], [torch.ones(1, 1, 20, 26)], -1, "levels must be"),
+        ([noise()], [torch.ones(1, 1, 20, 26)], 2.5, "levels must be"),
+    ],
+)
+def test_what_cannot_be_blended_by_bands_is_explained(images, masks, levels, message):
+    with pytest.raises(SinGANError, match=message):
+        multiband_blend(images, masks, levels=levels)
 
 
 # -- histogram matching

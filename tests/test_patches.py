@@ -9,6 +9,7 @@ from torch import Tensor
 
 from singan_core import SinGANError
 from singan_core.patches import (
+    border_centres,
     displacement_map,
     nearest_patch_distance,
     nearest_patches,
@@ -151,3 +152,21 @@ def test_batches_and_other_sizes_are_refused_where_they_mean_nothing():
     for measure in (patch_displacement, displacement_map):
         with pytest.raises(SinGANError, match="size"):
             measure(noise(), noise(17, 20))
+
+
+@given(height=st.integers(3, 12), width=st.integers(3, 12), side=st.sampled_from([1, 3, 5]), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_border_centres_are_those_of_patches_with_pixels_of_both_sides(height, width, side, seed):
+    mask = (torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(seed)) > 0.8).float()
+    inside, half = mask[0, 0].numpy(), side // 2
+    expected = np.zeros((height, width))
+    for i, j in np.ndindex(height, width):
+        patch = inside[max(0, i - half) : i + half + 1, max(0, j - half) : j + half + 1]
+        expected[i, j] = patch.min() < patch.max()
+    np.testing.assert_array_equal(border_centres(mask, patch_size=side)[0, 0].numpy(), expected)
+
+
+@pytest.mark.parametrize("side", [0, 4, 3.0])
+def test_only_odd_patches_have_a_centre(side):
+    with pytest.raises(SinGANError, match="must be odd"):
+        border_centres(torch.zeros(1, 1, 8, 8), patch_size=side)

@@ -2,8 +2,9 @@
 
 Each takes a trained pyramid and pictures (1, 3, H, W) in [-1, 1] and gives pictures (n, 3, h, w) in [-1, 1]; callers
 are notebooks, the command line and widgets. Where a task needs a training of its own, another function gives the
-settings for it, and `load_or_train` does the rest. What one would use instead stands beside them, to be imported by
-module: `classical` (Poisson blending, histogram matching), `style`, `deep_prior` and `zssr`.
+settings for it, and `load_or_train` does the rest. To be imported by module: `slicing`, which joins samples of four
+pyramids, and what one would use instead of a pyramid, `classical` (Poisson and multi-band blending, histogram
+matching), `style`, `deep_prior` and `zssr`.
 """
 
 from singan_core.applications.animation import animate, animation_config, save_animation

@@ -1,13 +1,13 @@
-"""What one would use in place of injections, without a network: Poisson and multi-band blending, histogram matching."""
+"""What one would use without a network: blending and histogram matching for edits, filters against noise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
 from scipy import sparse
 from scipy.sparse.linalg import splu
-from skimage import exposure
+from skimage import exposure, filters, restoration
 from skimage.transform import pyramid_gaussian
 from skimage.transform import resize as interpolate
 from torch import Tensor
@@ -120,6 +120,65 @@ def match_histograms(image: Tensor, reference: Tensor, mask: Tensor | None = Non
     matched = exposure.match_histograms(colours[chosen][None], _pixels(reference)[None], channel_axis=-1)
     colours[chosen] = matched[0]
     return _replaced(image, colours, inside)
+
+
+def median_filter(image: Tensor, size: int = 3) -> Tensor:
+    """The median of size * size neighbours, for each of R, G and B: (1, 3, H, W) in [-1, 1], for one such picture.
+
+    size: an odd number from 1 on; 1 changes nothing. By scikit-image; at the border the nearest pixel is repeated.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or not size % 2:
+        raise SinGANError(f"size must be an odd number of pixels from 1 on, got {size!r}.")
+    return _filtered(image, lambda colours: filters.median(colours, np.ones((size, size, 1))))
+
+
+def total_variation(image: Tensor, weight: float) -> Tensor:
+    """The picture with less total variation: (1, 3, H, W) in [-1, 1], for one such picture.
+
+    weight: above 0; the larger, the smoother. By scikit-image (Chambolle 2004), for colours from -1 to 1.
+    """
+    _check_positive("weight", weight)
+    return _filtered(image, lambda colours: restoration.denoise_tv_chambolle(colours, weight, channel_axis=-1))
+
+
+def nonlocal_means(image: Tensor, strength: float) -> Tensor:
+    """Each pixel as a mean of those whose patches are like its own: (1, 3, H, W) in [-1, 1], for one such picture.
+
+    strength: above 0; how different patches may be, as a distance of colours from -1 to 1. By scikit-image (Buades et
+    al. 2005): patches of 7x7 px, at most 11 px away.
+    """
+    _check_positive("strength", strength)
+    return _filtered(image, lambda colours: restoration.denoise_nl_means(colours, h=strength, channel_axis=-1))
+
+
+def inpaint_extremes(image: Tensor) -> Tensor:
+    """Black and white pixels, replaced by what continues their surroundings smoothly: (1, 3, H, W) in [-1, 1].
+
+    image: one such picture; a pixel whose three colours are all -1 or all 1 counts as damaged, all others stay as they
+    are. The biharmonic inpainting of scikit-image. Raises SinGANError for a picture of black and white pixels alone.
+    """
+
+    def inpainted(colours: np.ndarray) -> np.ndarray:
+        damaged = (colours == -1).all(axis=-1) | (colours == 1).all(axis=-1)
+        if damaged.all():
+            raise SinGANError("Every pixel is black or white: nothing is left to continue.")
+        return restoration.inpaint_biharmonic(colours, damaged, channel_axis=-1) if damaged.any() else colours
+
+    return _filtered(image, inpainted)
+
+
+def _filtered(image: Tensor, method: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """One image after a method for float64 arrays (H, W, 3) in [-1, 1], clamped."""
+    check_image(image)
+    if len(image) != 1:
+        raise SinGANError(f"One picture is needed, got a batch of {len(image)}: image[i : i + 1].")
+    colours = method(image[0].permute(1, 2, 0).double().cpu().numpy())
+    return torch.from_numpy(colours).to(image).permute(2, 0, 1)[None].clamp(-1, 1)
+
+
+def _check_positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+        raise SinGANError(f"{name} must be a number above 0, got {value!r}.")
 
 
 def _set_pixels(image: Tensor, other: Tensor, mask: Tensor) -> np.ndarray:

@@ -175,25 +175,34 @@ def test_only_what_passed_and_has_not_changed_is_up_to_date(series):
     assert not dataclasses.replace(replanned(series), variant="seed9", folder=series.folder / "seed9").up_to_date()
 
 
-def test_cells_parameters_and_code_are_part_of_the_fingerprint(series, tmp_path, monkeypatch):
+def test_cells_and_parameters_are_part_of_the_fingerprint(series, tmp_path):
     before = replanned(series).fingerprint
     assert plan(series.sources[2:], "smoke", tmp_path)[0].fingerprint != before
     changed = save(tmp_path / "03_passes.ipynb", parameters_cell())
     assert plan([changed], "laptop", tmp_path)[0].fingerprint != before
-    monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
-    assert replanned(series).fingerprint == before
-    with (imports.PACKAGE / "pyramid.py").open("a") as file:
-        file.write("# another version\n")
-    assert replanned(series).fingerprint != before
 
 
-def test_code_that_a_notebook_does_not_import_is_no_part_of_its_fingerprint(series, tmp_path, monkeypatch):
-    before = replanned(series).fingerprint
+def test_code_is_part_of_the_fingerprint_where_the_notebook_imports_it(tmp_path, monkeypatch):
     monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
+    draws = save(
+        tmp_path / "00_draws.ipynb", parameters_cell(), new_code_cell("import singan_core.pyramid")
+    )
+    counts = save(tmp_path / "01_counts.ipynb", parameters_cell(), new_code_cell("print(1)"))
+
+    def fingerprints() -> list[str]:
+        return [run.fingerprint for run in plan([draws, counts], "laptop", tmp_path)]
+
+    before = fingerprints()
     for name in ("report.py", "applications/classical.py"):
-        with (imports.PACKAGE / name).open("a") as file:
-            file.write("# another version\n")
-    assert replanned(series).fingerprint == before
+        change(imports.PACKAGE / name)
+    assert fingerprints() == before
+    change(imports.PACKAGE / "images.py")  # pyramid imports it
+    assert fingerprints()[0] != before[0] and fingerprints()[1] == before[1]
+
+
+def change(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("# another version\n")
 
 
 def copied_package(folder: Path) -> Path:

@@ -184,9 +184,7 @@ def test_cells_and_parameters_are_part_of_the_fingerprint(series, tmp_path):
 
 def test_code_is_part_of_the_fingerprint_where_the_notebook_imports_it(tmp_path, monkeypatch):
     monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
-    draws = save(
-        tmp_path / "00_draws.ipynb", parameters_cell(), new_code_cell("import singan_core.pyramid")
-    )
+    draws = save(tmp_path / "00_draws.ipynb", parameters_cell(), new_code_cell("import singan_core.pyramid"))
     counts = save(tmp_path / "01_counts.ipynb", parameters_cell(), new_code_cell("print(1)"))
 
     def fingerprints() -> list[str]:

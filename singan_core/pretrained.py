@@ -90,7 +90,8 @@ def needs(outcomes: Iterable[Outcome]) -> dict[str, dict[str, Any]]:
 def ship_run(run: Path, folder: Path, *, discriminators: bool, commit: str | None) -> Entry:
     """Write the pyramid of a finished run to folder/<key>.safetensors, lightened; gives its entry of the manifest.
 
-    Losses, which nothing is drawn from, are in single precision, or in half where the file would be too large.
+    Losses, which nothing is drawn from, are in single precision, in half where the file would be too large, and left
+    out where it still would be.
 
     commit: the version of the code to name, see `claims.current_commit`.
 
@@ -100,11 +101,13 @@ def ship_run(run: Path, folder: Path, *, discriminators: bool, commit: str | Non
     tensors, settings = pack(model)
     tensors = lightened(model, tensors, settings, discriminators)
     path = folder / f"{run.name}.safetensors"
-    write_tensors(path, tensors, settings)
-    if path.stat().st_size > MAX_BYTES:
-        losses = {name: value.half() for name, value in tensors.items() if name.endswith(".history")}
-        write_tensors(path, tensors | losses, settings)
-    size = path.stat().st_size
+    losses = {name: value for name, value in tensors.items() if name.endswith(".history")}
+    others = {name: value for name, value in tensors.items() if name not in losses}
+    for kept in (losses, {name: value.half() for name, value in losses.items()}, {}):
+        write_tensors(path, others | kept, settings)
+        size = path.stat().st_size
+        if size <= MAX_BYTES:
+            break
     if size > MAX_BYTES:
         path.unlink()
         raise SinGANError(f"The pyramid {run.name} takes {size} bytes, at most {MAX_BYTES} are shipped.")

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import re
 import shutil
 
 import numpy as np
@@ -143,6 +144,18 @@ def test_losses_are_in_half_precision_where_the_file_would_be_too_large(run, tmp
     whole, light = load_run(run, "cpu"), SinGAN.load(tmp_path / f"{run.name}.safetensors", "cpu")
     for ours, theirs in zip(light.levels, whole.levels, strict=True):
         np.testing.assert_allclose(ours.history, theirs.history, rtol=2**-10, atol=1e-6)  # 11 bits
+
+
+def test_losses_are_left_out_where_the_file_would_be_too_large_with_them(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "MAX_BYTES", 1000)
+    with pytest.raises(SinGANError) as refused:
+        ship_run(run, tmp_path, discriminators=False, commit=None)
+    smallest = int(re.search(r"takes (\d+) bytes", str(refused.value)).group(1))
+    monkeypatch.setattr(shipping, "MAX_BYTES", smallest)
+    assert ship_run(run, tmp_path, discriminators=False, commit=None)["bytes"] == smallest
+    whole, light = load_run(run, "cpu"), SinGAN.load(tmp_path / f"{run.name}.safetensors", "cpu")
+    assert all(level.history is None for level in light.levels)
+    assert (light.sample(2, seed=0) - whole.sample(2, seed=0)).abs().max() < GRAY_LEVEL
 
 
 def test_too_large_a_pyramid_is_refused_and_leaves_nothing(run, tmp_path, monkeypatch):

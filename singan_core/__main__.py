@@ -31,6 +31,7 @@ from singan_core.applications import (
 from singan_core.config import PROFILES, TrainConfig, resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors
+from singan_core.forecast import forecast
 from singan_core.images import (
     data_folder,
     load_image,
@@ -43,7 +44,7 @@ from singan_core.images import (
 from singan_core.model import HISTORY_COLUMNS, SinGAN, pick_device, unpack
 from singan_core.plots import LOSS_LABELS, table
 from singan_core.pyramid import build_pyramid
-from singan_core.store import CHECKPOINT, MODEL, load_or_train, load_run, run_folder, store_folder
+from singan_core.store import CHECKPOINT, MODEL, load_or_train, load_run, run_folder, shipped_pyramid, store_folder
 
 PROGRAM = "python -m singan_core"
 SAMPLES = Path("samples")
@@ -89,8 +90,10 @@ class Training:
         """The pyramid, the photograph at its size, and the folder for the pictures."""
         photo, name = find_picture(self.photo)
         config = self.config
-        model = load_or_train(photo, config, retrain=self.retrain, store=self.store)
         run = run_folder(photo, config, self.store)
+        if self.retrain or not (shipped_pyramid(run.name) or (run / MODEL).exists()):
+            print(f"training {forecast(tuple(photo.shape[-2:]), config)}, as far as can be told")
+        model = load_or_train(photo, config, retrain=self.retrain, store=self.store)
         print(f"run      {run if run.exists() else f'{run.name}, shipped with the data'}")
         sizes = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
         return model, build_pyramid(photo, **sizes).images[-1], self.output or SAMPLES / name

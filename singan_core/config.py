@@ -110,6 +110,43 @@ class TrainConfig:
         return cls.from_dict(PROFILES[resolve_profile(profile)] | overrides)
 
     @classmethod
+    def for_size(cls, size: int, *, rule: str = "code", base: "TrainConfig | None" = None) -> "TrainConfig":
+        """Settings for a finest level of another longer side, in pixels, by a rule of the report High-Res-SinGAN.
+
+        base: settings that suit their own max_size; default the authors', for 250 px. Both rules let the coarsest side
+        and the receptive field grow in proportion to the size, so that a patch of level 0 covers the same share of it,
+        and keep the width constant over the levels. `code`, what the report's authors wrote: kernels in proportion,
+        rounded down to a multiple of 8. `report`, what they say: kernels squared where the size doubles, which makes
+        them kernels ** (size / max_size); the coarsest side, on which the report is silent, is that of the code.
+
+        >>> at_500 = TrainConfig.for_size(500)
+        >>> at_500.min_size, at_500.layers, at_500.kernels
+        (50, 10, 64)
+
+        Raises SinGANError for another rule, for a size at which the rule leaves fewer than two layers, and for one at
+        which it asks for more kernels than can be set.
+        """
+        base, most = base or cls(), int(_RANGES["kernels"][1])
+        size = _checked("max_size", int, size)
+        ratio = size / base.max_size
+        min_size = round(base.min_size * ratio)
+        layers = ((2 * base.layers + 1) * min_size - base.min_size) // (2 * base.min_size)
+        if rule == "code":
+            kernels = max(8, 8 * (base.kernels * size // (8 * base.max_size)))
+        elif rule == "report":
+            kernels = round(base.kernels ** min(ratio, math.log(2 * most) / math.log(max(2, base.kernels))))
+        else:
+            raise SinGANError(f"There is no rule {rule!r}: choose code or report.")
+        if layers < _RANGES["layers"][0]:
+            raise SinGANError(f"At {size} px the rule leaves {layers} layers, too few: it is made for larger pictures.")
+        if kernels > most:
+            raise SinGANError(
+                f"At {size} px the rule asks for more than {most} kernels: use rule='code' or a narrower base."
+            )
+        own = {"min_size": min_size, "max_size": size, "layers": layers, "kernels": kernels, "double_kernels_every": 0}
+        return replace(base, **own, max_kernels=max(base.max_kernels, kernels))
+
+    @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> "TrainConfig":
         """Settings by name; those not given keep their defaults. Unknown names raise SinGANError."""
         if not isinstance(settings, dict):

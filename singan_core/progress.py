@@ -1,7 +1,6 @@
 """What a training tells on its way: a progress bar, reports to a callback, and a Ctrl-C that loses nothing."""
 
 import contextlib
-import math
 import signal
 import threading
 import time
@@ -13,6 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from singan_core.config import TrainConfig
+from singan_core.costs import training_costs
 from singan_core.model import HISTORY_COLUMNS, SinGAN
 from singan_core.pyramid import PyramidShape
 
@@ -102,24 +102,15 @@ class Reporter:
 
 
 def iteration_costs(config: TrainConfig, shape: PyramidShape) -> list[float]:
-    """Relative time of one iteration of each level, from the convolutions that it needs.
+    """Relative time of one iteration of each level, in floating-point operations.
 
-    In units of one forward pass of one network; forward and backward count as three, the penalty's double backward as
-    nine. PASS_OVERHEAD stands for what a pass costs besides its arithmetic, so that small levels are not taken as free.
-    With windows no level counts for more than their pixels.
+    PASS_OVERHEAD stands for what a pass costs besides its arithmetic, so that small levels are not taken as free.
     """
-    most = config.crop**2 or math.inf
-    forward = [
-        min(h * w, most) * config.kernels_at(level) ** 2 + PASS_OVERHEAD * config.layers
-        for level, (h, w) in enumerate(shape.sizes)
-    ]
-    own = config.discriminator_steps * (7 + 9 / config.penalty_every)
-    own += config.generator_steps * (6 + 3 * bool(config.alpha))
-    return [own * cost + config.discriminator_steps * sum(forward[:level]) for level, cost in enumerate(forward)]
+    return [cost.operations + PASS_OVERHEAD * cost.passes for cost in training_costs(config, shape)]
 
 
-PASS_OVERHEAD = 5e5
-"""Overhead of a layer in units of pixels * kernels^2, measured on two CPU cores."""
+PASS_OVERHEAD = 2e7
+"""Overhead of a pass in operations: 0.1 ms, and 200 GFLOP/s, as `forecast` finds them on one CPU core."""
 
 
 @contextlib.contextmanager

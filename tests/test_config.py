@@ -123,3 +123,55 @@ def test_settings_survive_the_way_through_a_dictionary(profile):
 def test_only_what_differs_from_the_defaults_counts_as_a_change():
     assert TrainConfig().changes() == {}
     assert TrainConfig(alpha=1.0).changes() == {"alpha": 1.0}
+
+
+# -- settings for another size
+
+
+@pytest.mark.parametrize(
+    ("size", "coarsest", "layers", "kernels"), [(250, 25, 5, 32), (400, 40, 8, 48), (500, 50, 10, 64)]
+)
+def test_the_rule_of_high_res_singans_code_gives_its_settings(size, coarsest, layers, kernels):
+    config = TrainConfig.for_size(size)
+    assert (config.min_size, config.max_size, config.layers) == (coarsest, size, layers)
+    assert {config.kernels_at(level) for level in range(20)} == {kernels}
+
+
+def test_the_rule_of_the_report_squares_the_kernels_where_the_size_doubles():
+    base = TrainConfig(max_size=100, kernels=5)
+    assert [TrainConfig.for_size(size, rule="report", base=base).kernels for size in (100, 200, 400)] == [5, 25, 625]
+    assert TrainConfig.for_size(500, rule="report").kernels == 1024
+    doubled, squared = (TrainConfig.for_size(200, rule=rule, base=base).to_dict() for rule in ("code", "report"))
+    differing = {name for name in doubled if doubled[name] != squared[name]}
+    assert differing <= {"kernels", "max_kernels"}
+
+
+@given(st.integers(12, 64), st.integers(2, 5), st.integers(1, 16), st.floats(1.0, 8.0))
+def test_a_patch_of_level_0_covers_about_the_same_share_at_every_size(coarsest, layers, eights, ratio):
+    base = TrainConfig(min_size=coarsest, layers=layers, kernels=8 * eights, max_size=256)
+    grown = TrainConfig.for_size(round(ratio * base.max_size), base=base)
+    before, after = ((2 * each.layers + 1) / each.min_size for each in (base, grown))
+    # the field is an odd number of pixels, rounded down: up to two of them are missing
+    assert before - 2 / grown.min_size - 1e-9 <= after <= before + 1e-9
+    assert grown.kernels % 8 == 0 and base.kernels * ratio - 8.1 <= grown.kernels <= base.kernels * ratio + 0.1
+
+
+def test_the_rules_leave_the_base_as_it_is_at_its_own_size():
+    base = TrainConfig.for_profile("laptop", seed=3, alpha=2.0)
+    assert TrainConfig.for_size(base.max_size, base=base) == base
+    assert TrainConfig.for_size(base.max_size, rule="report", base=base) == base
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 100}, "too few"),
+        ({"size": 510, "rule": "report"}, "narrower base"),
+        ({"size": 16_000, "rule": "report"}, "narrower base"),
+        ({"size": 500, "rule": "double"}, "choose code or report"),
+        ({"size": 0}, "max_size"),
+    ],
+)
+def test_sizes_and_rules_that_make_no_settings_are_refused(arguments, message):
+    with pytest.raises(SinGANError, match=message):
+        TrainConfig.for_size(**arguments)

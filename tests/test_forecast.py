@@ -1,0 +1,115 @@
+"""The forecast of a training's time and memory: its arithmetic, and what it says about a real training."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from singan_core import SinGANError, TrainConfig, pyramid_shape, train
+from singan_core import forecast as module
+from singan_core.costs import largest_map, training_costs
+from singan_core.forecast import Forecast, Pace, forecast, measure_pace, peak_memory
+
+CPU = torch.device("cpu")
+SMALL = TrainConfig.for_profile("smoke", max_size=40)
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+"""A pace of 1 ns for an operation and 1 ms for a pass is used where none has to be measured."""
+SLOW = Pace(CPU, {8: (1e-9, 1e-3)})
+
+
+def test_the_time_is_that_of_all_iterations_of_all_levels():
+    shape = pyramid_shape((60, 96), min_size=SMALL.min_size, max_size=SMALL.max_size)
+    costs = training_costs(SMALL, shape)
+    seconds = sum(8 * (1e-9 * cost.operations + 1e-3 * cost.passes) for cost in costs)
+    found = forecast((60, 96), SMALL, SLOW)
+    assert found.seconds == pytest.approx(seconds)
+    assert found.operations == pytest.approx(sum(8 * cost.operations for cost in costs))
+
+
+def test_the_memory_is_that_of_the_largest_level_and_of_what_a_process_takes_besides():
+    shape = pyramid_shape((60, 96), min_size=SMALL.min_size, max_size=SMALL.max_size)
+    tensors = max(cost.memory for cost in training_costs(SMALL, shape))
+    assert forecast((60, 96), SMALL, SLOW).memory == pytest.approx(40e6 + 1.9 * tensors)
+    assert forecast((60, 96), SMALL, Pace(torch.device("cuda"), SLOW.seconds)).memory == tensors
+
+
+def test_maps_that_get_pages_of_their_own_are_slower_and_take_less_room():
+    wide = TrainConfig.for_profile("smoke", kernels=256, max_kernels=256, max_size=250, double_kernels_every=0)
+    shape = pyramid_shape((250, 250), min_size=15, max_size=250)
+    assert largest_map(wide, shape, len(shape) - 1) > 2**25
+    on_cpu, on_gpu = (forecast((250, 250), wide, Pace(torch.device(kind), SLOW.seconds)) for kind in ("cpu", "cuda"))
+    assert 1.8 < on_cpu.seconds / on_gpu.seconds < 2.5  # the coarse levels have small maps
+    assert on_cpu.memory == pytest.approx(40e6 + 1.25 * on_gpu.memory)
+
+
+def test_a_width_that_was_not_timed_has_the_pace_of_the_nearest():
+    (cost,) = training_costs(SMALL, pyramid_shape((15, 15), min_size=15))
+    pace = Pace(CPU, {8: (1e-9, 0.0), 64: (1e-10, 0.0)})
+    assert [pace.of_iteration(cost, kernels) / cost.operations for kernels in (4, 16, 30, 128)] == pytest.approx(
+        [1e-9, 1e-9, 1e-10, 1e-10]
+    )
+
+
+def test_the_pace_is_measured_for_every_width_and_explains_both_timings(monkeypatch):
+    times = {}
+
+    def timed(config, side, period, seconds, device):
+        (cost,) = training_costs(config, pyramid_shape((side, side), min_size=side, max_size=side))
+        times[config.kernels, side] = 2e-9 * cost.operations + 3e-4 * cost.passes
+        return times[config.kernels, side]
+
+    monkeypatch.setattr(module, "_timed", timed)
+    pace = measure_pace(TrainConfig(), device="cpu")
+    assert pace.seconds.keys() == {32, 64, 128} and len(times) == 6
+    for operation, each_pass in pace.seconds.values():
+        assert (operation, each_pass) == pytest.approx((2e-9, 3e-4))
+
+
+def test_the_forecast_of_a_training_is_right_within_a_factor_of_three(monkeypatch):
+    monkeypatch.setattr(module.time, "perf_counter", time.process_time)  # other programs may have the cores
+    picture = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    config = TrainConfig.for_profile("smoke", max_size=64, iterations=40)
+    expected = forecast((48, 64), config, measure_pace(config, seconds=0.4, device="cpu")).seconds
+    started = time.process_time()
+    train(picture, config, progress=False, device="cpu")
+    assert expected / 3 < time.process_time() - started < 3 * expected
+
+
+@pytest.mark.parametrize("training", ["whole image", "crops of 160 px"])
+def test_the_form_of_the_forecast_fits_the_measured_curve_of_time_and_memory(training):
+    measured = json.loads((RESULTS / "scaling.json").read_text())
+    pace = Pace(CPU, {32: (1 / 378e9, 1.03e-4)})  # of the machine of that measurement
+    for point in measured["points"][training]:
+        config = TrainConfig.from_dict(measured["configs"][training] | {"max_size": point["max_size"]})
+        found = forecast((1246, 2000), config, pace)
+        assert found.seconds == pytest.approx(point["training_s"], rel=0.25)
+        assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=0.35)
+
+
+def test_peak_memory_grows_with_the_size_and_says_the_same_again():
+    picture = torch.rand(1, 3, 60, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    small, large, again = (
+        peak_memory(picture, TrainConfig.for_profile("smoke", max_size=size), device="cpu") for size in (32, 64, 32)
+    )
+    assert large > 4 * small  # as many pixels, and fewer of them are lost to the borders
+    assert again == small
+
+
+def test_a_picture_that_cannot_be_trained_has_no_forecast():
+    with pytest.raises(SinGANError, match="below min_size"):
+        forecast((20, 20), TrainConfig(), SLOW)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "memory", "text"),
+    [
+        (0.2, 3e6, "about 1 s and 1 MB of memory"),
+        (52, 83e6, "about 52 s and 80 MB of memory"),
+        (2400, 9.1e9, "about 40 min and 9.1 GB of memory"),
+        (30000, 1.26e9, "about 8.3 h and 1.3 GB of memory"),
+    ],
+)
+def test_a_forecast_reads_as_a_sentence(seconds, memory, text):
+    assert str(Forecast(seconds, memory, 0.0)) == text

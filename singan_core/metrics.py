@@ -291,6 +291,28 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], l
     return Interval(*np.exp(logarithms[:3]).tolist(), logarithms.n)
 
 
+def group_ratio_interval(numerators: Sequence[float], denominators: Sequence[float], level: float = 0.95) -> Interval:
+    """Ratio of the geometric means of two groups of positive values that have no pairs, with its interval.
+
+    Welch's interval for the difference of the mean logarithms, so that the groups may scatter differently; `n` is the
+    number of all values. Raises SinGANError for values that are not positive, fewer than two in a group, and groups
+    that do not scatter at all.
+    """
+    groups = [np.asarray(values, dtype=np.float64) for values in (numerators, denominators)]
+    if any(each.ndim != 1 or len(each) < 2 or not ((each > 0) & np.isfinite(each)).all() for each in groups):
+        raise SinGANError("A ratio of groups needs two or more positive values in each of them.")
+    means, variances = zip(
+        *((np.log(each).mean(), np.log(each).var(ddof=1) / len(each)) for each in groups), strict=True
+    )
+    total = sum(variances)
+    if not total > 0:
+        raise SinGANError("The values of both groups are all equal: there is no scatter to judge the ratio by.")
+    freedom = total**2 / sum(part**2 / (len(each) - 1) for part, each in zip(variances, groups, strict=True))
+    difference, half = means[0] - means[1], float(stdtrit(freedom, (1 + level) / 2)) * total**0.5
+    ends = np.exp([difference, difference - half, difference + half]).tolist()
+    return Interval(*ends, sum(len(each) for each in groups))
+
+
 def gray_levels(images: Tensor) -> Tensor:
     """Gray levels (N, H, W) of images (N, 3, H, W), in the same range, by the weights of Rec. 709; float64."""
     return torch.einsum("nchw,c->nhw", images.double(), images.new_tensor(_GRAY, dtype=torch.float64))

@@ -36,16 +36,20 @@ def nearest_patches(
     patch_size: int = 7,
     mask: Tensor | None = None,
     candidates: int | None = None,
+    apart: int | None = None,
     seed: int = 0,
 ) -> NearestPatches:
     """The nearest patch of `source` (1, 3, h, w) for each overlapping patch of `image` (1, 3, H, W), all in [-1, 1].
 
     patch_size: side in pixels. mask: (1, 1, H, W) in [0, 1]; only patches whose centre it sets (0.5 or more) are looked
     for. candidates: choose among so many patches of the source, drawn at random from `seed`, so that sources of
-    different size compare; default: all. Of equally near patches, the one at the patch's own place counts where images
-    of one size are compared as a whole.
+    different size compare; default: all. apart: leave out those of the source less than so many pixels away, along both
+    axes, from the patch's own place; the side of a patch leaves out those that overlap it, so that an image can be
+    compared with itself. Without it, of equally near patches the one at the patch's own place counts where images of
+    one size are compared as a whole.
 
-    Raises SinGANError for images smaller than a patch, a mask that sets none, and numbers out of range.
+    Raises SinGANError for images smaller than a patch, a mask that sets none, numbers out of range, and where `apart`
+    leaves nothing to compare with.
     """
     for name, each in (("image", image), ("source", source)):
         check_image(each, name)
@@ -67,18 +71,29 @@ def nearest_patches(
         if isinstance(candidates, bool) or not isinstance(candidates, int) or not 1 <= candidates <= len(others):
             raise SinGANError(f"candidates must be a number of patches from 1 to {len(others)}, got {candidates!r}.")
         chosen = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:candidates].to(chosen)
+    if apart is not None and (isinstance(apart, bool) or not isinstance(apart, int) or apart < 1):
+        raise SinGANError(f"apart must be a number of pixels from 1 on, got {apart!r}.")
     patches, offered = patches[places], others[chosen]
+    place, offered_place = _coordinates(places, columns), _coordinates(chosen, columns_of_source)
     middle = offered.mean(dim=0)  # near zero, products lose fewer digits
     shifted, lengths = offered - middle, (offered - middle).square().sum(dim=1)
     some = max(1, _PRODUCTS_AT_ONCE // len(offered))
-    nearest = [(lengths - 2 * (each - middle) @ shifted.T).argmin(dim=1) for each in patches.split(some)]
+    nearest = []
+    for each, own in zip(patches.split(some), place.split(some), strict=True):
+        score = lengths - 2 * (each - middle) @ shifted.T
+        if apart is not None:
+            away = (own[:, None] - offered_place).abs().amax(dim=2)
+            if (away < apart).all(dim=1).any():
+                raise SinGANError(f"No patch is {apart} px or more from some place: take smaller patches.")
+            score.masked_fill_(away < apart, float("inf"))
+        nearest.append(score.argmin(dim=1))
     found = chosen[torch.cat(nearest)]
     distance = _rms(patches - others[found])
-    if image.shape == source.shape and candidates is None:
+    if image.shape == source.shape and candidates is None and apart is None:
         at_home = _rms(patches - others[places])
         found = torch.where(at_home <= distance, places, found)
         distance = torch.minimum(at_home, distance)
-    return NearestPatches(distance, _coordinates(places, columns), _coordinates(found, columns_of_source))
+    return NearestPatches(distance, place, _coordinates(found, columns_of_source))
 
 
 def nearest_patch_distance(images: Tensor, source: Tensor, **options: object) -> Tensor:

@@ -1,13 +1,14 @@
-"""Widgets of the notebooks: a pad to draw a sketch on, and the panel of the injection-scale explorer.
+"""Widgets of the notebooks: a pad to draw a sketch on, the panel of the injection-scale explorer, and that of a survey.
 
-What a widget does works without a browser, in `drawing` and `explorer`; the widgets only call it. No other module
-imports ipywidgets; ipycanvas is imported when a canvas is made.
+What a widget does works without a browser, in `drawing`, `explorer` and `survey`; the widgets only call it. No other
+module imports ipywidgets; ipycanvas is imported when a canvas is made.
 """
 
 import contextlib
 import functools
 import html
 import io
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ from singan_core.images import to_array
 from singan_core.model import SinGAN
 from singan_core.plots import Figure, as_png
 from singan_core.pyramid import Size, resize
+from singan_core.survey import CHOICES, Survey
 
 
 class Pen:
@@ -312,8 +314,7 @@ class ExplorerPanel:
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Write a text in the line of messages."""
-        colour = "#B00020" if error else "#333333"
-        self.message.value = f'<span role="status" style="color: {colour}">{html.escape(text)}</span>'
+        self.message.value = _status(text, error)
 
     def wait(self, timeout: float = 60.0) -> None:
         """Wait until the newest picture is there."""
@@ -361,7 +362,7 @@ class ExplorerPanel:
         return max(1, round(self.WIDTH * height / width)), self.WIDTH
 
     def _tell(self, error: Exception) -> None:
-        self.say(str(error) if isinstance(error, SinGANError) else f"{type(error).__name__}: {error}", error=True)
+        self.say(_told(error), error=True)
 
     def _guarded(self, function: Callable[..., None]) -> Callable[..., None]:
         """The function, but what it raises is told in the line of messages."""
@@ -448,6 +449,106 @@ class ExplorerPanel:
             action()
 
 
+class SurveyPanel:
+    """A survey on real and fake pictures as a widget: show its `box`.
+
+    survey: trials of one kind. folder: where the answers are saved after the last one. height: of a picture on the
+    screen, in pixels. timer: begins something after so many seconds in a thread, by default `threading.Timer`.
+
+    Each trial begins with a click, so that nobody misses it; the pictures disappear when their time is over, and the
+    answer can be given before and after. The panel only wires widgets to a `Survey`. What goes wrong in a callback is
+    told in the line `message`.
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        folder: str | Path = "samples",
+        *,
+        height: int = 240,
+        timer: Callable[[float, Callable[[], None]], Any] = threading.Timer,
+    ):
+        self.survey, self.folder, self.height, self.timer = survey, Path(folder), height, timer
+        kind = survey.trials[0].kind
+        self.pictures = [ipywidgets.Image(format="png") for _ in survey.trials[0].images]
+        self.next_button = ipywidgets.Button(description="Show")
+        self.answer_buttons = {choice: ipywidgets.Button(description=choice.capitalize()) for choice in CHOICES[kind]}
+        self.message = ipywidgets.HTML()
+        question = "Which one is the photograph?" if kind == "paired" else "Is it a photograph (real), or made (fake)?"
+        self.next_button.on_click(self._guarded(self.show))
+        for choice, button in self.answer_buttons.items():
+            button.on_click(self._guarded(functools.partial(self.answer, choice)))
+        self.box = ipywidgets.VBox(
+            [
+                ipywidgets.Label(question),
+                ipywidgets.HBox(self.pictures),
+                ipywidgets.HBox([self.next_button, *self.answer_buttons.values()]),
+                self.message,
+            ]
+        )
+        self._wait()
+        self.say(f"{len(survey.trials)} trials, {survey.exposure:g} s each. Press Show.")
+
+    def show(self) -> None:
+        """Show the pictures of the current trial, and let them disappear when their time is over."""
+        trial = self.survey.show()
+        number = len(self.survey.answers)
+        for widget, image in zip(self.pictures, trial.images, strict=True):
+            widget.value = _png(to_array(self._enlarged(image)))
+        self.next_button.disabled = True
+        for button in self.answer_buttons.values():
+            button.disabled = False
+        self.say(f"Trial {number + 1} of {len(self.survey.trials)}")
+        if self.survey.exposure < float("inf"):
+            self.timer(self.survey.exposure, lambda: self._cover(number)).start()
+
+    def answer(self, choice: str) -> None:
+        """Take an answer and wait for the next trial; after the last one, save them all."""
+        self.survey.answer(choice)
+        self._wait()
+        if self.survey.current is None:
+            self.next_button.disabled = True
+            self.say(f"Thank you. Saved as {self.survey.save(self.folder).resolve()}")
+        else:
+            self.say(f"{len(self.survey.trials) - len(self.survey.answers)} trials left. Press Show.")
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Write a text in the line of messages."""
+        self.message.value = _status(text, error)
+
+    def _wait(self) -> None:
+        """Nothing to be seen, until the next trial is asked for."""
+        self._cover(len(self.survey.answers))
+        self.next_button.disabled = False
+        for button in self.answer_buttons.values():
+            button.disabled = True
+
+    def _cover(self, number: int) -> None:
+        """Hide the pictures of this trial; those of a later one stay."""
+        if number == len(self.survey.answers):
+            shown = (self.survey.current or self.survey.trials[-1]).images
+            for widget, image in zip(self.pictures, shown, strict=True):
+                widget.value = _png(np.full((self.height, self._width(image), 3), 128, np.uint8))
+
+    def _enlarged(self, image: Tensor) -> Tensor:
+        return resize(image, (self.height, self._width(image)))
+
+    def _width(self, image: Tensor) -> int:
+        rows, columns = image.shape[-2:]
+        return max(1, round(self.height * columns / rows))
+
+    def _guarded(self, function: Callable[[], None]) -> Callable[[Any], None]:
+        """A callback of a button that calls the function; what that raises is told in the line of messages."""
+
+        def call(_: Any) -> None:
+            try:
+                function()
+            except Exception as error:
+                self.say(_told(error), error=True)
+
+        return call
+
+
 def new_canvas(size: Size) -> Any:
     """An empty `ipycanvas.Canvas` of (height, width) pixels. Raises SinGANError where ipycanvas is not installed."""
     try:
@@ -483,6 +584,15 @@ def as_rgb(colour: str) -> Colour:
         return ImageColor.getrgb(colour)[:3]
     except ValueError as error:
         raise SinGANError(f"There is no colour {colour!r}: give a name, or #rrggbb.") from error
+
+
+def _status(text: str, error: bool) -> str:
+    colour = "#B00020" if error else "#333333"
+    return f'<span role="status" style="color: {colour}">{html.escape(text)}</span>'
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, SinGANError) else f"{type(error).__name__}: {error}"
 
 
 def _png(array: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.stats import t as student
-from scipy.stats import wasserstein_distance
+from scipy.stats import ttest_ind, wasserstein_distance
 from torch import Tensor
 
 from singan_core import metrics
@@ -21,6 +21,7 @@ from singan_core.metrics import (
     contrast,
     diversity,
     frechet_distance,
+    group_ratio_interval,
     psnr,
     ratio_interval,
     ring_around,
@@ -569,6 +570,24 @@ def test_ratio_of_one_pair_has_no_bounds():
 def test_ratio_interval_refuses_what_has_no_ratio(a, b):
     with pytest.raises(SinGANError):
         ratio_interval(a, b)
+
+
+@given(
+    a=st.lists(st.floats(0.1, 10), min_size=2, max_size=6, unique=True),
+    b=st.lists(st.floats(0.1, 10), min_size=2, max_size=6, unique=True),
+)
+def test_the_interval_of_a_ratio_of_groups_is_welchs_of_the_logarithms(a, b):
+    found = group_ratio_interval(a, b)
+    wanted = ttest_ind(np.log(a), np.log(b), equal_var=False).confidence_interval(0.95)
+    assert found.mean == pytest.approx(np.exp(np.log(a).mean() - np.log(b).mean()))
+    assert np.log(found[1:3]) == pytest.approx(list(wanted), rel=1e-6, abs=1e-6)
+    assert found.n == len(a) + len(b)
+
+
+@pytest.mark.parametrize("group", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, math.nan], [], [2.0, 2.0]])
+def test_groups_without_a_ratio_are_refused(group):
+    with pytest.raises(SinGANError, match="groups"):
+        group_ratio_interval(group, [3.0, 3.0])
 
 
 # -- masks

@@ -48,6 +48,26 @@ def test_the_nearest_patch_is_that_of_a_plain_search(height, width, other, side,
         assert distance == pytest.approx(apart[tuple(found)], abs=1e-5)
 
 
+@given(apart=st.integers(1, 4), seed=st.integers(0, 99))
+@settings(max_examples=10)
+def test_what_is_too_near_to_the_own_place_is_left_out(apart, seed):
+    image = noise(11, 12, seed)
+    result = nearest_patches(image, image, patch_size=4, apart=apart)
+    patches = every_patch(image, 4)
+    for place, distance in zip(result.place.tolist(), result.distance.tolist(), strict=True):
+        others = [at for at in patches if max(abs(at[0] - place[0]), abs(at[1] - place[1])) >= apart]
+        nearest = min(np.sqrt(((patches[tuple(place)] - patches[at]) ** 2).mean()) for at in others)
+        assert distance == pytest.approx(nearest, abs=1e-5)
+
+
+def test_an_image_repeated_twice_is_found_in_its_other_half():
+    half = noise(12, 10)
+    result = nearest_patches(torch.cat([half, half], dim=3), torch.cat([half, half], dim=3), patch_size=5, apart=5)
+    inside = (result.place[:, 1] + 5 <= 10) | (result.place[:, 1] >= 10)
+    moved = (result.found - result.place).abs()[inside]
+    assert (result.distance[inside] == 0).all() and (moved == torch.tensor([0, 10])).all()
+
+
 def test_a_copy_has_all_its_patches_at_home():
     image = noise()
     assert nearest_patch_distance(image, image).item() == 0
@@ -135,6 +155,10 @@ def test_fewer_candidates_are_farther_away_and_drawn_from_the_seed():
     [
         ({"patch_size": 17}, "no patch of 17 px"),
         ({"patch_size": 0}, "no patch of 0 px"),
+        ({"apart": 0}, "apart must be a number of pixels"),
+        ({"apart": 9, "patch_size": 7}, "No patch is 9 px or more"),
+        ({"apart": 0}, "apart must be a number of pixels"),
+        ({"apart": 9}, "No patch is 9 px or more"),
         ({"candidates": 0}, "candidates must be"),
         ({"candidates": 10**6}, "candidates must be"),
         ({"mask": torch.zeros(1, 1, 16, 20)}, "sets the centre of no patch"),

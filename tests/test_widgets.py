@@ -19,7 +19,8 @@ from singan_core import SinGANError, to_array
 from singan_core.drawing import INK, Drawing
 from singan_core.explorer import Explorer
 from singan_core.plots import show_images
-from singan_core.widgets import ExplorerPanel, SketchPad, as_rgb
+from singan_core.survey import Survey, plan_trials, read_answers
+from singan_core.widgets import ExplorerPanel, SketchPad, SurveyPanel, as_rgb
 
 WHITE = torch.ones(1, 3, 40, 60)
 COORDINATE = st.floats(-20, 80)
@@ -299,3 +300,86 @@ def test_no_other_module_imports_ipywidgets():
             if any((name or "").split(".")[0] in ("ipywidgets", "ipycanvas") for name in names):
                 users.add(path.name)
     assert users == {"widgets.py"}
+
+
+# -- the panel of the survey
+
+
+class FakeTimer:
+    """Timers that ring when a test lets them."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def __call__(self, seconds, function):
+        self.waiting.append((seconds, function))
+        return self
+
+    def start(self):
+        pass
+
+    def ring(self):
+        self.waiting.pop(0)[1]()
+
+
+def shown_colours(panel) -> list[list[int]]:
+    return [np.array(Image.open(io.BytesIO(each.value)))[0, 0].tolist() for each in panel.pictures]
+
+
+@pytest.fixture
+def survey_panel(tmp_path):
+    """A panel with three pairs: white photographs, black samples."""
+    real, fake = ({"hills": torch.full((1, 3, 6, 9), value)} for value in (1.0, -1.0))
+    survey = Survey(plan_trials(real, {"level 0": fake}, kind="paired", count=3), rater="someone")
+    return SurveyPanel(survey, tmp_path, height=12, timer=FakeTimer())
+
+
+GRAY = [128] * 3
+
+
+def test_the_pictures_appear_on_a_click_and_disappear_in_time(survey_panel):
+    assert shown_colours(survey_panel) == [GRAY, GRAY] and all(b.disabled for b in survey_panel.answer_buttons.values())
+    survey_panel.next_button.click()
+    sides = [[255] * 3, [0] * 3]
+    assert shown_colours(survey_panel) == (sides if survey_panel.survey.current.truth == "left" else sides[::-1])
+    assert survey_panel.next_button.disabled and survey_panel.timer.waiting[0][0] == 1.0
+    survey_panel.timer.ring()
+    assert shown_colours(survey_panel) == [GRAY, GRAY]
+    assert not survey_panel.answer_buttons["left"].disabled
+
+
+def test_an_old_timer_does_not_cover_the_next_trial(survey_panel):
+    survey_panel.next_button.click()
+    survey_panel.answer_buttons["left"].click()
+    survey_panel.next_button.click()
+    survey_panel.timer.ring()
+    assert GRAY not in shown_colours(survey_panel)
+    survey_panel.timer.ring()
+    assert shown_colours(survey_panel) == [GRAY, GRAY]
+
+
+def test_the_answers_are_saved_after_the_last_trial(survey_panel, tmp_path):
+    for choice in ("left", "right", "left"):
+        survey_panel.next_button.click()
+        survey_panel.answer_buttons[choice].click()
+    assert survey_panel.next_button.disabled and "Thank you" in survey_panel.message.value
+    (saved,) = tmp_path.glob("survey-paired-someone.csv")
+    assert [each.answer for each in read_answers([saved])] == ["left", "right", "left"]
+
+
+def test_an_error_of_the_survey_is_told_in_its_panel(survey_panel, monkeypatch):
+    monkeypatch.setattr(Survey, "show", lambda _: 1 / 0)
+    survey_panel.next_button.click()
+    assert "ZeroDivisionError" in survey_panel.message.value
+    monkeypatch.undo()
+    survey_panel.next_button.click()
+    assert "Trial 1 of 3" in survey_panel.message.value
+
+
+def test_single_pictures_stay_where_there_is_no_limit():
+    pictures = {"hills": torch.ones(1, 3, 6, 9)}
+    trials = plan_trials(pictures, {"level 0": pictures}, kind="unpaired", count=2)
+    panel = SurveyPanel(Survey(trials, exposure=float("inf")), height=12, timer=FakeTimer())
+    panel.next_button.click()
+    assert panel.timer.waiting == [] and shown_colours(panel) == [[255] * 3]
+    assert list(panel.answer_buttons) == ["real", "fake"]

@@ -88,7 +88,7 @@ def nearest_complete(queries: Tensor, keys: Tensor, alpha: float) -> Tensor:
     query is near to becomes attractive to all of them, so that what the picture lacks comes into it. alpha: in squared
     intensity, where the image range is 2; the smaller, the more so; inf: the plain nearest neighbour. Where no query is
     near to any key, as with strong noise, a small alpha does the opposite: few keys attract most of the queries.
-    Raises SinGANError for an alpha that is not positive. Source: Granot et al. 2022, equation 1.
+    Raises SinGANError for an alpha that is not positive. Source: Granot et al. 2022, section 3.
     """
     if not alpha > 0:
         raise SinGANError(f"alpha must be above 0, or inf for the plain nearest neighbour, not {alpha!r}.")
@@ -171,7 +171,7 @@ def sliced_distance(picture: Tensor, target: Tensor, directions: Tensor) -> Tens
     picture, target: (1, 3, H, W) of one size. directions: (P, 3, side, side), of any length above 0; the mean over them
     of the mean square difference between the sorted projections of both images' patches, as a scalar tensor. (The
     measure `metrics.sliced_wasserstein` takes absolute differences, over several sizes.) Raises SinGANError for images
-    of different size. Source: Elnekave and Weiss 2022, equation 3, algorithm 1.
+    of different size. Source: Elnekave and Weiss 2022, section 3.
     """
     if picture.shape != target.shape:
         raise SinGANError(f"Images of one size are compared, not {tuple(picture.shape)} and {tuple(target.shape)}.")

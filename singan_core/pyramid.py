@@ -113,6 +113,16 @@ def resize(image: Tensor, size: Size, ratio: float | None = None) -> Tensor:
     return (rows @ image.clamp(-1, 1) @ columns.T).clamp_(-1, 1)
 
 
+def layout_and_detail(images: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) taken apart: what is left of them at a smaller `size`, and what they have over that.
+
+    The layout is `resize`d to (N, C, *size); the detail, (N, C, H, W) in [-2, 2], is what the layout lacks when it is
+    enlarged again: their sum is the image. With the size of level 0 the layout is what that level decides.
+    """
+    layout = resize(images, size)
+    return layout, images - resize(layout, tuple(images.shape[-2:]))
+
+
 def resize_mask(mask: Tensor, size: Size) -> Tensor:
     """A mask (1, 1, H, W) in [0, 1] at `size` = (height, width) pixels: 1 where it covers half or more, else 0.
 

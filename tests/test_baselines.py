@@ -39,28 +39,32 @@ def photograph() -> Tensor:
 # -- Poisson blending
 
 
+def dense_solution(known: np.ndarray, inside: np.ndarray, wish: Callable[[tuple, tuple], float]) -> np.ndarray:
+    """Values inside whose differences come nearest to what is wished of all pairs of neighbours, dense, by numpy."""
+    places = list(np.ndindex(known.shape))
+    pairs = [((i, j), q) for i, j in places for q in ((i, j + 1), (i + 1, j)) if q in places]
+    number = {place: k for k, place in enumerate(zip(*np.nonzero(inside), strict=True))}
+    rows, goals = [], []
+    for p, q in pairs:
+        row, goal = np.zeros(len(number)), wish(p, q)
+        for place, sign in ((p, 1), (q, -1)):
+            if place in number:
+                row[number[place]] += sign
+            else:
+                goal -= sign * known[place]
+        rows.append(row), goals.append(goal)
+    return np.linalg.lstsq(np.array(rows), np.array(goals), rcond=None)[0]
+
+
 def test_the_blend_minimises_the_difference_of_gradients():
-    """The same least squares, dense, by numpy, over all pairs of neighbours."""
     background, source, mask = noise(7, 9, 0, 0.2), noise(7, 9, 1, 0.2), torch.zeros(1, 1, 7, 9)
     mask[..., 2:6, 0:6] = 1  # it touches the border of the image
     inside = mask[0, 0].numpy() > 0
-    pairs = [((i, j), (i, j + 1)) for i in range(7) for j in range(8)]
-    pairs += [((i, j), (i + 1, j)) for i in range(6) for j in range(9)]
-    number = {place: k for k, place in enumerate(zip(*np.nonzero(inside), strict=True))}
+    blended = poisson_blend(background, source, mask)[0].numpy()
     for channel in range(3):
         b, s = background[0, channel].double().numpy(), source[0, channel].double().numpy()
-        rows, goals = [], []
-        for p, q in pairs:
-            row, goal = np.zeros(len(number)), s[p] - s[q]
-            for place, sign in ((p, 1), (q, -1)):
-                if place in number:
-                    row[number[place]] += sign
-                else:
-                    goal -= sign * b[place]
-            rows.append(row), goals.append(goal)
-        expected = np.linalg.lstsq(np.array(rows), np.array(goals), rcond=None)[0]
-        blended = poisson_blend(background, source, mask)[0, channel].numpy()[inside]
-        np.testing.assert_allclose(blended, expected, atol=1e-6)  # float32 result
+        expected = dense_solution(b, inside, lambda p, q, s=s: s[p] - s[q])
+        np.testing.assert_allclose(blended[channel][inside], expected, atol=1e-6)  # float32 result
 
 
 @given(shift=st.floats(-0.4, 0.4), seed=st.integers(0, 99))
@@ -109,24 +113,12 @@ def left_half(height: int = 20, width: int = 26) -> Tensor:
 
 
 def test_a_stitch_minimises_the_change_of_the_differences_within_parts():
-    """The same least squares, dense, by numpy: the differences of the picture, and none across the border."""
+    """The differences of the picture are wished for, and none across the border of the parts."""
     picture, mask = noise(6, 8, 0, 0.2), torch.zeros(1, 1, 6, 8)
     mask[..., 0:5, 2:7] = 1  # it touches the border of the image
     inside, part = mask[0, 0].numpy() > 0, left_half(6, 8)[0, 0].numpy() > 0
-    pairs = [((i, j), (i, j + 1)) for i in range(6) for j in range(7)]
-    pairs += [((i, j), (i + 1, j)) for i in range(5) for j in range(8)]
-    number = {place: k for k, place in enumerate(zip(*np.nonzero(inside), strict=True))}
     values = picture[0, 0].double().numpy()
-    rows, goals = [], []
-    for p, q in pairs:
-        row, goal = np.zeros(len(number)), 0.0 if part[p] != part[q] else values[p] - values[q]
-        for place, sign in ((p, 1), (q, -1)):
-            if place in number:
-                row[number[place]] += sign
-            else:
-                goal -= sign * values[place]
-        rows.append(row), goals.append(goal)
-    expected = np.linalg.lstsq(np.array(rows), np.array(goals), rcond=None)[0]
+    expected = dense_solution(values, inside, lambda p, q: 0.0 if part[p] != part[q] else values[p] - values[q])
     stitched = poisson_stitch(picture, left_half(6, 8), mask)[0, 0].numpy()
     np.testing.assert_allclose(stitched[inside], expected, atol=1e-6)  # float32 result
     assert np.array_equal(stitched[~inside], picture[0, 0].numpy()[~inside])

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singan_core.errors import SinGANError
-from singan_core.pyramid import build_pyramid, pyramid_shape, resize, resize_mask, resize_matrix, upsample
+from singan_core.pyramid import (
+    build_pyramid,
+    layout_and_detail,
+    pyramid_shape,
+    resize,
+    resize_mask,
+    resize_matrix,
+    upsample,
+)
 
 
 def random_image(height, width, seed=0):
@@ -112,6 +120,21 @@ def test_resize_commutes_with_flipping():
 def test_resize_stays_within_the_range_of_images():
     image = torch.where(random_image(30, 30) > 0, 1.0, -1.0)
     assert resize(image, (77, 77)).abs().max() <= 1
+
+
+@given(st.integers(10, 40), st.integers(10, 40), st.integers(2, 9))
+def test_layout_and_detail_add_up_to_the_image(height, width, side):
+    image = random_image(height, width)
+    layout, detail = layout_and_detail(image, (side, side))
+    assert layout.shape[-2:] == (side, side) and torch.equal(layout, resize(image, (side, side)))
+    assert torch.allclose(resize(layout, (height, width)) + detail, image, atol=1e-6)
+
+
+def test_extremes_keep_their_detail_outside_the_range_of_images():
+    board = torch.ones(1, 3, 16, 16)
+    board[..., 4, 4] = -1.0  # a black dot on white: twice what an image can hold
+    assert layout_and_detail(board, (4, 4))[1].min() < -1.5
+    assert layout_and_detail(torch.full((1, 3, 16, 16), 0.3), (4, 4))[1].abs().max() < 1e-6
 
 
 def test_upsampling_at_training_sizes_uses_the_exact_factor():

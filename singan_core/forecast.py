@@ -117,7 +117,7 @@ def _timed_width(config: TrainConfig, kernels: int, seconds: float, device: torc
     def cost(side: int) -> LevelCost:
         return training_costs(settings, PyramidShape(((side, side),), settings.scale_factor))[0]
 
-    period = config.penalty_every // math.gcd(config.penalty_every, config.discriminator_steps)
+    period = _period(config)
     larger = [side for side in SIDES if side >= 2 * small] or [2 * small]
     large = next((side for side in larger if period * cost(side).operations <= MOMENT[device.type]), larger[-1])
     taken = [_timed(settings, side, period, seconds, device) for side in (small, large)]
@@ -127,12 +127,21 @@ def _timed_width(config: TrainConfig, kernels: int, seconds: float, device: torc
     return float(operation), float(each_pass)
 
 
+def _period(config: TrainConfig) -> int:
+    """Iterations after which the gradient penalty comes round again."""
+    return config.penalty_every // math.gcd(config.penalty_every, config.discriminator_steps)
+
+
 def _timed(config: TrainConfig, side: int, period: int, seconds: float, device: torch.device) -> float:
     """Median of the seconds of an iteration at a single level of side x side pixels."""
     settings = replace(config, min_size=side, max_size=side, iterations=10_000, iteration_decay=0.0)
     picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     model, reals, rng = _untrained(picture, settings, device)
-    trainer = LevelTrainer(model, reals[0], rng)
+    return _median(LevelTrainer(model, reals[0], rng), period, seconds, device)
+
+
+def _median(trainer: LevelTrainer, period: int, seconds: float, device: torch.device) -> float:
+    """Median of the seconds of an iteration, of so many together as share one penalty, timed for about `seconds`."""
 
     def cycle() -> float:
         started = time.perf_counter()
@@ -148,6 +157,25 @@ def _timed(config: TrainConfig, side: int, period: int, seconds: float, device: 
     while time.perf_counter() < until:
         cycles.append(cycle())
     return statistics.median(cycles)
+
+
+def iteration_times(
+    image: Tensor, config: TrainConfig, *, seconds: float = 0.3, device: torch.device | str | None = None
+) -> list[float]:
+    """Seconds of an iteration at every level, coarsest first: the median of about `seconds` of them, each untrained.
+
+    The time does not depend on what is learned. So these times the iterations of the levels are the time of the whole
+    training, on this machine, in its present state; what happens between the levels is left out.
+    """
+    device = pick_device(device)
+    # all levels can be timed: no schedule ends within that
+    model, reals, rng = _untrained(image, replace(config, iterations=10_000, iteration_decay=0.0), device)
+    times = []
+    while reals:
+        trainer = LevelTrainer(model, reals.pop(0), rng)
+        times.append(_median(trainer, _period(config), seconds, device))
+        model.levels.append(trainer.finished())
+    return times
 
 
 def peak_memory(image: Tensor, config: TrainConfig, *, device: torch.device | str | None = None) -> int:

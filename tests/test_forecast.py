@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from singan_core import SinGANError, TrainConfig, pyramid_shape, train
 from singan_core import forecast as module
 from singan_core.costs import largest_map, training_costs
-from singan_core.forecast import Forecast, Pace, forecast, measure_pace, peak_memory
+from singan_core.forecast import Forecast, Pace, forecast, iteration_times, measure_pace, peak_memory
 
 CPU = torch.device("cpu")
 SMALL = TrainConfig.for_profile("smoke", max_size=40)
@@ -67,14 +68,33 @@ def test_the_pace_is_measured_for_every_width_and_explains_both_timings(monkeypa
         assert (operation, each_pass) == pytest.approx((2e-9, 3e-4))
 
 
-def test_the_forecast_of_a_training_is_right_within_a_factor_of_three(monkeypatch):
-    monkeypatch.setattr(module.time, "perf_counter", time.process_time)  # other programs may have the cores
+@pytest.fixture
+def processor_time(monkeypatch):
+    """Timings of `forecast` in processor time: other programs may have the cores."""
+    monkeypatch.setattr(module.time, "perf_counter", time.process_time)
+
+
+def test_forecast_and_measured_times_of_the_levels_are_right_within_a_factor(processor_time):
     picture = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     config = TrainConfig.for_profile("smoke", max_size=64, iterations=40)
     expected = forecast((48, 64), config, measure_pace(config, seconds=0.4, device="cpu")).seconds
+    times = iteration_times(picture, config, seconds=0.1, device="cpu")
+    assert len(times) == len(pyramid_shape((48, 64), min_size=config.min_size, max_size=64))
     started = time.process_time()
     train(picture, config, progress=False, device="cpu")
-    assert expected / 3 < time.process_time() - started < 3 * expected
+    taken = time.process_time() - started
+    assert expected / 3 < taken < 3 * expected
+    assert 40 * sum(times) / 2 < taken < 2 * 40 * sum(times)
+
+
+def test_a_schedule_does_not_change_the_time_of_an_iteration(processor_time):
+    picture = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    config = TrainConfig.for_profile("smoke", max_size=64)
+    usual = iteration_times(picture, config, seconds=0.1, device="cpu")
+    shorter = iteration_times(
+        picture, replace(config, iterations=2, iteration_decay=0.5), seconds=0.1, device="cpu"
+    )  # of which the finest has one
+    assert len(usual) == len(shorter) and sum(usual) / 2 < sum(shorter) < 2 * sum(usual)
 
 
 @pytest.mark.parametrize("training", ["whole image", "crops of 160 px"])

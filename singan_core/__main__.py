@@ -91,7 +91,8 @@ class Training:
         photo, name = find_picture(self.photo)
         config = self.config
         run = run_folder(photo, config, self.store)
-        if self.retrain or not (shipped_pyramid(run.name) or (run / MODEL).exists()):
+        known = shipped_pyramid(run.name) or (run / MODEL).exists() or (run / CHECKPOINT).exists()
+        if (self.retrain or not known) and not config.quantised_level:
             print(f"training {forecast(tuple(photo.shape[-2:]), config)}, as far as can be told")
         model = load_or_train(photo, config, retrain=self.retrain, store=self.store)
         print(f"run      {run if run.exists() else f'{run.name}, shipped with the data'}")

@@ -116,15 +116,16 @@ class TrainConfig:
         base: settings that suit their own max_size; default the authors', for 250 px. Both rules let the coarsest side
         and the receptive field grow in proportion to the size, so that a patch of level 0 covers the same share of it,
         and keep the width constant over the levels. `code`, what the report's authors wrote: kernels in proportion,
-        rounded down to a multiple of 8. `report`, what they say: kernels squared where the size doubles, which makes
-        them kernels ** (size / max_size); the coarsest side, on which the report is silent, is that of the code.
+        rounded down to a multiple of 8, and 8 at least. `report`, what they say: kernels squared where the size
+        doubles, which makes them kernels ** (size / max_size); the coarsest side, on which the report is silent, is
+        that of the code.
 
         >>> at_500 = TrainConfig.for_size(500)
         >>> at_500.min_size, at_500.layers, at_500.kernels
         (50, 10, 64)
 
-        Raises SinGANError for another rule, for a size at which the rule leaves fewer than two layers, and for one at
-        which it asks for more kernels than can be set.
+        Raises SinGANError for another rule, and for a size at which the rule leaves fewer than two layers, or asks for
+        more layers or kernels than can be set.
         """
         base, most = base or cls(), int(_RANGES["kernels"][1])
         size = _checked("max_size", int, size)
@@ -138,11 +139,12 @@ class TrainConfig:
         else:
             raise SinGANError(f"There is no rule {rule!r}: choose code or report.")
         if layers < _RANGES["layers"][0]:
-            raise SinGANError(f"At {size} px the rule leaves {layers} layers, too few: it is made for larger pictures.")
+            raise SinGANError(f"At {size} px the rule leaves too few layers: it is made for larger pictures.")
+        if layers > _RANGES["layers"][1]:
+            raise SinGANError(f"At {size} px the rule asks for {layers} layers, too many: take a smaller size.")
         if kernels > most:
-            raise SinGANError(
-                f"At {size} px the rule asks for more than {most} kernels: use rule='code' or a narrower base."
-            )
+            way_out = "a narrower base" if rule == "code" else "rule='code' or a narrower base"
+            raise SinGANError(f"At {size} px the rule asks for more than {most} kernels: take {way_out}.")
         own = {"min_size": min_size, "max_size": size, "layers": layers, "kernels": kernels, "double_kernels_every": 0}
         return replace(base, **own, max_kernels=max(base.max_kernels, kernels))
 

@@ -64,7 +64,7 @@ def parts_in_view(config: TrainConfig, shape: PyramidShape, level: int) -> list[
         return [(1, each) for each in shape.sizes[: level + 1]]
     side = round(config.crop / WINDOWS**0.5)
     spans = [tuple(min(side, whole) for whole in size)]
-    for below, above in zip(shape.sizes[level - 1 :: -1], shape.sizes[level:0:-1], strict=True):
+    for below, above in zip(shape.sizes[:level][::-1], shape.sizes[1 : level + 1][::-1], strict=True):
         # a window and its margins, reduced, and the neighbours that bicubic interpolation looks at
         needed = ((span + 2 * config.layers) * b / a + 3 for span, a, b in zip(spans[0], above, below, strict=True))
         spans.insert(0, tuple(min(int(n) + 1, b) for n, b in zip(needed, below, strict=True)))

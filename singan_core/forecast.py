@@ -25,11 +25,14 @@ from singan_core.networks import fast_bfloat16
 from singan_core.pyramid import PyramidShape, Size, pyramid_shape
 from singan_core.training import LevelTrainer, training_images
 
-SIDES = (256, 192, 160, 128, 96, 64)
-"""Sides in pixels from which the larger of the two timed sizes is taken: the largest that is timed in a moment."""
+SMALL, SIDES = 24, (256, 192, 160, 128, 96, 64, 48)
+"""Sides in pixels of the two timed sizes; the larger one is the largest that is timed in a moment."""
 
 MOMENT = {"cpu": 2e10, "cuda": 2e12}
 """Floating-point operations of a moment, by kind of device: for iterations in timing."""
+
+WIDEST = 128
+"""Kernels of the widest networks that are timed; wider ones take too long, and get no more done in a second."""
 
 OWN_PAGES = 2**25
 """Bytes from which on the C library of Linux takes each map from the system anew, and gives it back at once."""
@@ -78,12 +81,13 @@ class Forecast:
 def forecast(size: Size, config: TrainConfig, pace: Pace | None = None) -> Forecast:
     """What training on a photograph of `size` (height, width) pixels will take, on the device of the pace.
 
-    pace: from `measure_pace`, which takes a second or two; default: measured now. Left out are what happens between
-    the levels (1 % of the time at 250 px, more with windows) and the texture loss where it weighs more than the rest.
+    pace: from `measure_pace`, which takes some seconds; default: measured now. All levels are counted, whatever
+    `quantised_level` says. Left out are what happens between the levels (1 % of the time at 250 px, more with windows)
+    and the texture loss where it weighs more than the rest.
     """
-    pace = pace or measure_pace(config)
     limits = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
     shape = pyramid_shape(tuple(size), **limits)
+    pace = pace or measure_pace(config, levels=len(shape))
     if config.precision == "mixed" and not fast_bfloat16(pace.device):
         config = replace(config, precision="float32")
     seconds = operations = memory = 0.0
@@ -99,49 +103,47 @@ def forecast(size: Size, config: TrainConfig, pace: Pace | None = None) -> Forec
     return Forecast(seconds, memory, operations)
 
 
-def measure_pace(config: TrainConfig, *, seconds: float = 1.0, device: torch.device | str | None = None) -> Pace:
-    """Time iterations of this kind of training on random pictures of two sizes, about `seconds` for each width.
+def measure_pace(
+    config: TrainConfig, *, levels: int = 10, seconds: float = 1.0, device: torch.device | str | None = None
+) -> Pace:
+    """Time iterations on random pictures of two sizes, about `seconds` for each width of so many levels.
 
-    All settings count but the sizes and windows. device: default CUDA where there is one, else the CPU.
+    What counts of the settings are precision and widths: operations and passes take what they take, in however many
+    layers and steps. device: default CUDA where there is one, else the CPU.
     """
     device = pick_device(device)
-    widths = {config.kernels_at(level) for level in range(20)}
+    widths = {min(config.kernels_at(level), WIDEST) for level in range(levels)}
     return Pace(device, {kernels: _timed_width(config, kernels, seconds / 2, device) for kernels in sorted(widths)})
 
 
 def _timed_width(config: TrainConfig, kernels: int, seconds: float, device: torch.device) -> tuple[float, float]:
     """Seconds of an operation and of a pass, from one size where the arithmetic hardly counts and one where it does."""
-    small = max(24, 2 * (2 * config.layers + 1))
-    settings = replace(config, kernels=kernels, max_kernels=kernels, double_kernels_every=0, crop=0, quantised_level=0)
+    settings = TrainConfig(kernels=kernels, max_kernels=kernels, double_kernels_every=0, precision=config.precision)
+    settings = replace(settings, discriminator_steps=1, generator_steps=1)
 
     def cost(side: int) -> LevelCost:
         return training_costs(settings, PyramidShape(((side, side),), settings.scale_factor))[0]
 
-    period = _period(config)
-    larger = [side for side in SIDES if side >= 2 * small] or [2 * small]
-    large = next((side for side in larger if period * cost(side).operations <= MOMENT[device.type]), larger[-1])
-    taken = [_timed(settings, side, period, seconds, device) for side in (small, large)]
-    counts = np.array([(cost(side).operations, cost(side).passes) for side in (small, large)])
-    # neither is negative, whatever disturbed the timing
+    large = next((side for side in SIDES if cost(side).operations <= MOMENT[device.type]), SIDES[-1])
+    taken = [_timed(settings, side, seconds, device) for side in (SMALL, large)]
+    counts = np.array([(cost(side).operations, cost(side).passes) for side in (SMALL, large)])
+    # neither is negative, whatever disturbed the timing; an operation always takes its time
     operation, each_pass = nnls(counts / np.array(taken)[:, None], np.ones(2))[0]
-    return float(operation), float(each_pass)
+    return (float(operation), float(each_pass)) if operation else (float(taken[1] / counts[1, 0]), 0.0)
 
 
-def _period(config: TrainConfig) -> int:
-    """Iterations after which the gradient penalty comes round again."""
-    return config.penalty_every // math.gcd(config.penalty_every, config.discriminator_steps)
-
-
-def _timed(config: TrainConfig, side: int, period: int, seconds: float, device: torch.device) -> float:
+def _timed(config: TrainConfig, side: int, seconds: float, device: torch.device) -> float:
     """Median of the seconds of an iteration at a single level of side x side pixels."""
-    settings = replace(config, min_size=side, max_size=side, iterations=10_000, iteration_decay=0.0)
+    settings = replace(config, min_size=side, max_size=side, iterations=10_000)
     picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     model, reals, rng = _untrained(picture, settings, device)
-    return _median(LevelTrainer(model, reals[0], rng), period, seconds, device)
+    return _median(LevelTrainer(model, reals[0], rng), seconds, device)
 
 
-def _median(trainer: LevelTrainer, period: int, seconds: float, device: torch.device) -> float:
+def _median(trainer: LevelTrainer, seconds: float, device: torch.device) -> float:
     """Median of the seconds of an iteration, of so many together as share one penalty, timed for about `seconds`."""
+    config = trainer.config
+    period = config.penalty_every // math.gcd(config.penalty_every, config.discriminator_steps)
 
     def cycle() -> float:
         started = time.perf_counter()
@@ -154,7 +156,7 @@ def _median(trainer: LevelTrainer, period: int, seconds: float, device: torch.de
     for _ in range(1 if trainer.graphs is None else GraphedIterations.ORDINARY + 2):
         cycle()
     until, cycles = time.perf_counter() + seconds, [cycle()]
-    while time.perf_counter() < until:
+    while time.perf_counter() < until or len(cycles) < 3:
         cycles.append(cycle())
     return statistics.median(cycles)
 
@@ -173,7 +175,7 @@ def iteration_times(
     times = []
     while reals:
         trainer = LevelTrainer(model, reals.pop(0), rng)
-        times.append(_median(trainer, _period(config), seconds, device))
+        times.append(_median(trainer, seconds, device))
         model.levels.append(trainer.finished())
     return times
 

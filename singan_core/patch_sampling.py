@@ -7,6 +7,7 @@ again. Both are compact; patches are compared exactly, so that the time of `gpnn
 
 import itertools
 from collections.abc import Iterator
+from math import inf
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def gpnn(
     Source: Granot et al. 2022, GPNN, section 3; theirs begins at a coarsest side of 14 px, this one where the pyramid
     does.
     """
-    _check(pyramid, patch_size, n=n, passes=passes)
+    _check(pyramid, patch_size, noise, n=n, passes=passes)
     made = []
     for source in _sources(pyramid, n, seed):
         picture = key = pyramid.images[0]
@@ -72,6 +73,9 @@ def replace_patches(
     that cover it. Raises SinGANError for a key of another size than the value and for pictures smaller than a patch.
     """
     check_image(value, "value")
+    for name, each in (("picture", picture), ("key", key), ("value", value)):
+        if each.shape[:-2] != (1, 3):
+            raise SinGANError(f"{name} must be one image (1, 3, H, W), got {tuple(each.shape)}.")
     if key.shape != value.shape:
         raise SinGANError(f"key and value have one size, not {tuple(key.shape)} and {tuple(value.shape)}.")
     if not 1 <= patch_size <= min(*picture.shape[-2:], *value.shape[-2:]):
@@ -101,10 +105,10 @@ def nearest_complete(queries: Tensor, keys: Tensor, alpha: float) -> Tensor:
             products = torch.addmm(lengths, some, keys.T, alpha=-2)
             yield products.add_(some.square().sum(dim=1, keepdim=True)).clamp_min_(0).div_(dimensions)
 
-    if alpha == float("inf"):
+    if alpha == inf:
         return torch.cat([each.argmin(dim=1) for each in distances()])
     kept = list(distances()) if len(queries) * len(keys) <= _PRODUCTS_KEPT else None
-    closest = lengths.new_full((len(keys),), float("inf"))
+    closest = lengths.new_full((len(keys),), inf)
     for each in kept or distances():
         torch.minimum(closest, each.amin(dim=0), out=closest)
     weights = 1 / (alpha + closest)
@@ -142,7 +146,9 @@ def gpdm(
     Raises SinGANError for numbers out of range and for a level that is smaller than a patch.
     Source: Elnekave and Weiss 2022, GPDM, section 3; theirs begins with noise alone, and takes more and smaller levels.
     """
-    _check(pyramid, patch_size, n=n, steps=steps, projections=projections)
+    _check(pyramid, patch_size, noise, n=n, steps=steps, projections=projections)
+    if not 0 < learning_rate < inf:
+        raise SinGANError(f"learning_rate must be above 0, got {learning_rate!r}.")
     made = []
     for source in _sources(pyramid, n, seed):
         picture = pyramid.images[0] + noise * source(0, (1, 1, *pyramid.shape.sizes[0]))
@@ -171,10 +177,10 @@ def sliced_distance(picture: Tensor, target: Tensor, directions: Tensor) -> Tens
     picture, target: (1, 3, H, W) of one size. directions: (P, 3, side, side), of any length above 0; the mean over them
     of the mean square difference between the sorted projections of both images' patches, as a scalar tensor. (The
     measure `metrics.sliced_wasserstein` takes absolute differences, over several sizes.) Raises SinGANError for images
-    of different size. Source: Elnekave and Weiss 2022, section 3.
+    of different size, and for batches. Source: Elnekave and Weiss 2022, section 3.
     """
-    if picture.shape != target.shape:
-        raise SinGANError(f"Images of one size are compared, not {tuple(picture.shape)} and {tuple(target.shape)}.")
+    if picture.shape != target.shape or len(picture) != 1:
+        raise SinGANError(f"Two images of one size are compared, not {tuple(picture.shape)} and {tuple(target.shape)}.")
     directions = directions / directions.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     rows, wanted = (F.conv2d(each, directions)[0].flatten(1) for each in (picture, target))
     return (rows - _in_the_order_of(rows.detach(), wanted.detach())).square().mean()
@@ -194,7 +200,11 @@ def _sources(pyramid: Pyramid, n: int, seed: int) -> list[NoiseSource]:
     return [seeded_noise(seed, range(k, k + 1), like=pyramid.images[0]) for k in range(n)]
 
 
-def _check(pyramid: Pyramid, patch_size: int, **counts: int) -> None:
+def _check(pyramid: Pyramid, patch_size: int, noise: float, **counts: int) -> None:
+    for image in pyramid.images:
+        check_image(image, "each level")
+    if not 0 <= noise < inf:
+        raise SinGANError(f"noise must be a number from 0 on, got {noise!r}.")
     for name, count in {"patch_size": patch_size, **counts}.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise SinGANError(f"{name} must be a whole number of at least 1, got {count!r}.")

@@ -79,13 +79,15 @@ def nearest_patches(
     shifted, lengths = offered - middle, (offered - middle).square().sum(dim=1)
     some = max(1, _PRODUCTS_AT_ONCE // len(offered))
     nearest = []
-    for each, own in zip(patches.split(some), place.split(some), strict=True):
+    rows_of, columns_of = offered_place.int().T
+    for each, own in zip(patches.split(some), place.int().split(some), strict=True):
         score = lengths - 2 * (each - middle) @ shifted.T
         if apart is not None:
-            away = (own[:, None] - offered_place).abs().amax(dim=2)
-            if (away < apart).all(dim=1).any():
-                raise SinGANError(f"No patch is {apart} px or more from some place: take smaller patches.")
-            score.masked_fill_(away < apart, float("inf"))
+            close = (own[:, :1] - rows_of).abs_() < apart
+            close &= (own[:, 1:] - columns_of).abs_() < apart
+            if close.all(dim=1).any():
+                raise SinGANError(f"Some patch has none that is {apart} px or more away: take less, or a larger image.")
+            score.masked_fill_(close, float("inf"))
         nearest.append(score.argmin(dim=1))
     found = chosen[torch.cat(nearest)]
     distance = _rms(patches - others[found])

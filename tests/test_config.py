@@ -167,7 +167,9 @@ def test_the_rules_leave_the_base_as_it_is_at_its_own_size():
     [
         ({"size": 100}, "too few"),
         ({"size": 510, "rule": "report"}, "narrower base"),
-        ({"size": 16_000, "rule": "report"}, "narrower base"),
+        ({"size": 2501}, "54 layers, too many"),
+        ({"size": 16_000, "rule": "report"}, "too many"),
+        ({"size": 500, "base": TrainConfig(kernels=1024, max_kernels=1024)}, "take a narrower base"),
         ({"size": 500, "rule": "double"}, "choose code or report"),
         ({"size": 0}, "max_size"),
     ],

@@ -22,6 +22,7 @@ SETTINGS = {
     "growing width": replace(SMALL, double_kernels_every=1, max_kernels=16),
     "many layers": replace(SMALL, layers=7, kernels=16),
     "windows": replace(SMALL, max_size=64, crop=44),
+    "windows from level 0 on": replace(SMALL, min_size=36, max_size=64, crop=44),
 }
 
 
@@ -54,7 +55,9 @@ def test_memory_is_that_of_the_tensors_at_the_peak(picture, name, precision):
     assert counted == pytest.approx(peak_memory(picture, config, device="cpu"), rel=0.2)
 
 
-@pytest.mark.parametrize(("size", "crop", "layers"), [((60, 96), 48, 5), ((96, 60), 30, 3), ((40, 96), 44, 5)])
+@pytest.mark.parametrize(
+    ("size", "crop", "layers"), [((60, 96), 48, 5), ((96, 60), 30, 3), ((40, 96), 44, 5), ((24, 96), 28, 3)]
+)
 def test_parts_in_view_are_the_windows_to_a_pixel_or_two(size, crop, layers):
     picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     config = TrainConfig.for_profile("smoke", max_size=96, crop=crop, layers=layers, kernels=2)

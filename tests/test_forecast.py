@@ -16,8 +16,8 @@ from singan_core.forecast import Forecast, Pace, forecast, iteration_times, meas
 CPU = torch.device("cpu")
 SMALL = TrainConfig.for_profile("smoke", max_size=40)
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
-"""A pace of 1 ns for an operation and 1 ms for a pass is used where none has to be measured."""
 SLOW = Pace(CPU, {8: (1e-9, 1e-3)})
+"""1 ns for an operation and 1 ms for a pass, where none has to be measured."""
 
 
 def test_the_time_is_that_of_all_iterations_of_all_levels():
@@ -56,7 +56,7 @@ def test_a_width_that_was_not_timed_has_the_pace_of_the_nearest():
 def test_the_pace_is_measured_for_every_width_and_explains_both_timings(monkeypatch):
     times = {}
 
-    def timed(config, side, period, seconds, device):
+    def timed(config, side, seconds, device):
         (cost,) = training_costs(config, pyramid_shape((side, side), min_size=side, max_size=side))
         times[config.kernels, side] = 2e-9 * cost.operations + 3e-4 * cost.passes
         return times[config.kernels, side]
@@ -66,6 +66,24 @@ def test_the_pace_is_measured_for_every_width_and_explains_both_timings(monkeypa
     assert pace.seconds.keys() == {32, 64, 128} and len(times) == 6
     for operation, each_pass in pace.seconds.values():
         assert (operation, each_pass) == pytest.approx((2e-9, 3e-4))
+    assert measure_pace(TrainConfig(), levels=4, device="cpu").seconds.keys() == {32}
+
+
+def test_settings_that_take_hours_are_timed_in_moments(monkeypatch):
+    timed = []
+    monkeypatch.setattr(module, "_timed", lambda config, side, *_: timed.append((config, side)) or 1.0)
+    huge = TrainConfig.for_size(2000, base=TrainConfig(kernels=64, penalty_every=1000))
+    assert huge.layers > 40 and huge.kernels > 500
+    measure_pace(huge, device="cpu")
+    for config, side in timed:
+        (cost,) = training_costs(config, pyramid_shape((side, side), min_size=side, max_size=side))
+        assert cost.operations < 5e11
+
+
+def test_a_disturbed_timing_never_makes_operations_free(monkeypatch):
+    monkeypatch.setattr(module, "_timed", lambda config, side, *_: 1.0 if side == module.SMALL else 0.5)
+    ((operation, each_pass),) = measure_pace(SMALL, levels=1, device="cpu").seconds.values()
+    assert operation > 0 and each_pass >= 0
 
 
 @pytest.fixture

@@ -221,6 +221,27 @@ def test_counts_that_are_none_are_refused(pyramid, method, option, value):
 
 
 @pytest.mark.parametrize("method", [gpnn, gpdm])
+@pytest.mark.parametrize("noise", [-0.1, float("nan"), INF])
+def test_noise_that_is_none_is_refused(pyramid, method, noise):
+    with pytest.raises(SinGANError, match="noise must be a number"):
+        method(pyramid, noise=noise)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+def test_a_rate_that_goes_nowhere_is_refused(pyramid, rate):
+    with pytest.raises(SinGANError, match="learning_rate"):
+        gpdm(pyramid, learning_rate=rate)
+
+
+def test_batches_are_refused(pyramid):
+    image = pyramid.images[0]
+    with pytest.raises(SinGANError, match="picture must be one image"):
+        replace_patches(torch.cat([image, image]), image, image)
+    with pytest.raises(SinGANError, match="Two images"):
+        sliced_distance(torch.cat([image, image]), torch.cat([image, image]), torch.ones(2, 3, 3, 3))
+
+
+@pytest.mark.parametrize("method", [gpnn, gpdm])
 def test_a_level_smaller_than_a_patch_is_refused(pyramid, method):
     with pytest.raises(SinGANError, match="Level 0 has 18x24 px and no patch of 19 px"):
         method(pyramid, patch_size=19)

@@ -31,6 +31,9 @@ SMALL, SIDES = 24, (256, 192, 160, 128, 96, 64, 48)
 MOMENT = {"cpu": 2e10, "cuda": 2e12}
 """Floating-point operations of a moment, by kind of device: for iterations in timing."""
 
+RAREST = 4
+"""Iterations at most that are timed together, so that they share one penalty."""
+
 WIDEST = 128
 """Kernels of the widest networks that are timed; wider ones take too long, and get no more done in a second."""
 
@@ -108,8 +111,8 @@ def measure_pace(
 ) -> Pace:
     """Time iterations on random pictures of two sizes, about `seconds` for each width of so many levels.
 
-    What counts of the settings are precision and widths: operations and passes take what they take, in however many
-    layers and steps. device: default CUDA where there is one, else the CPU.
+    What counts of the settings are precision, widths and how often there is a penalty, whose operations take longer.
+    The others take what they take, in however many layers and steps. device: default CUDA where there is one, else the CPU.
     """
     device = pick_device(device)
     widths = {min(config.kernels_at(level), WIDEST) for level in range(levels)}
@@ -118,13 +121,14 @@ def measure_pace(
 
 def _timed_width(config: TrainConfig, kernels: int, seconds: float, device: torch.device) -> tuple[float, float]:
     """Seconds of an operation and of a pass, from one size where the arithmetic hardly counts and one where it does."""
+    period = min(config.penalty_every, RAREST)
     settings = TrainConfig(kernels=kernels, max_kernels=kernels, double_kernels_every=0, precision=config.precision)
-    settings = replace(settings, discriminator_steps=1, generator_steps=1)
+    settings = replace(settings, discriminator_steps=1, generator_steps=1, penalty_every=period)
 
     def cost(side: int) -> LevelCost:
         return training_costs(settings, PyramidShape(((side, side),), settings.scale_factor))[0]
 
-    large = next((side for side in SIDES if cost(side).operations <= MOMENT[device.type]), SIDES[-1])
+    large = next((side for side in SIDES if period * cost(side).operations <= MOMENT[device.type]), SIDES[-1])
     taken = [_timed(settings, side, seconds, device) for side in (SMALL, large)]
     counts = np.array([(cost(side).operations, cost(side).passes) for side in (SMALL, large)])
     # neither is negative, whatever disturbed the timing; an operation always takes its time
@@ -244,11 +248,15 @@ class _LiveTensors(TorchDispatchMode):
 
 
 def _duration(seconds: float) -> str:
-    for unit, length in (("h", 3600), ("min", 60)):
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
-            return f"{seconds / length:.2g} {unit}"
+            return f"{_two_digits(seconds / length)} {unit}"
     return f"{max(1, round(seconds))} s"
 
 
 def _size(memory: float) -> str:
-    return f"{memory / 1e9:.2g} GB" if memory >= 1e9 else f"{max(1, round(memory / 1e6, -1)):.0f} MB"
+    return f"{_two_digits(memory / 1e9)} GB" if memory >= 1e9 else f"{max(1, round(memory / 1e6, -1)):.0f} MB"
+
+
+def _two_digits(number: float) -> str:
+    return f"{number:.2g}" if number < 99.5 else f"{round(number, -1):.0f}"

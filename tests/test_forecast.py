@@ -147,6 +147,8 @@ def test_a_picture_that_cannot_be_trained_has_no_forecast():
         (52, 83e6, "about 52 s and 80 MB of memory"),
         (2400, 9.1e9, "about 40 min and 9.1 GB of memory"),
         (30000, 1.26e9, "about 8.3 h and 1.3 GB of memory"),
+        (400_000, 63e9, "about 4.6 days and 63 GB of memory"),
+        (17e6, 630e9, "about 200 days and 630 GB of memory"),
     ],
 )
 def test_a_forecast_reads_as_a_sentence(seconds, memory, text):

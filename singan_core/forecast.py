@@ -128,7 +128,8 @@ def _timed_width(config: TrainConfig, kernels: int, seconds: float, device: torc
     def cost(side: int) -> LevelCost:
         return training_costs(settings, PyramidShape(((side, side),), settings.scale_factor))[0]
 
-    large = next((side for side in SIDES if period * cost(side).operations <= MOMENT[device.type]), SIDES[-1])
+    most = MOMENT[device.type] / period
+    large = next((side for side in SIDES if cost(side).operations <= most), SIDES[-1])
     taken = [_timed(settings, side, seconds, device) for side in (SMALL, large)]
     counts = np.array([(cost(side).operations, cost(side).passes) for side in (SMALL, large)])
     # neither is negative, whatever disturbed the timing; an operation always takes its time

@@ -112,7 +112,8 @@ def measure_pace(
     """Time iterations on random pictures of two sizes, about `seconds` for each width of so many levels.
 
     What counts of the settings are precision, widths and how often there is a penalty, whose operations take longer.
-    The others take what they take, in however many layers and steps. device: default CUDA where there is one, else the CPU.
+    The others take what they take, in however many layers and steps. device: default CUDA where there is one, else
+    the CPU.
     """
     device = pick_device(device)
     widths = {min(config.kernels_at(level), WIDEST) for level in range(levels)}

@@ -21,7 +21,7 @@ VOILA ?= --Voila.tornado_settings="{'websocket_max_message_size': 104857600}"
 # PyTorch's waiting threads give the core back soon: see singan_core/__init__.py.
 export GOMP_SPINCOUNT ?= 2000
 
-.PHONY: help reproduce test test-unit test-notebooks test-browser notebooks pretrained student bench gpu-check lab explorer lint lock clean
+.PHONY: help reproduce test test-unit test-system test-notebooks test-browser notebooks pretrained student bench gpu-check lab explorer lint lock clean
 .NOTPARALLEL:
 
 help: ## list the commands
@@ -30,11 +30,14 @@ help: ## list the commands
 reproduce: $(INSTALLED) ## run the notebooks that need it and write figures/ with the report
 	$(PY) -m singan_core reproduce
 
-test: test-unit test-notebooks ## all tests
+test: test-unit test-system test-notebooks ## all tests
 
 # The longest files first, as tests/conftest.py has them, not those with the most tests.
 test-unit: $(INSTALLED) ## the unit and property tests
-	$(PYTEST) --no-loadscope-reorder tests --ignore tests/browser
+	$(PYTEST) --no-loadscope-reorder -m "not system" tests --ignore tests/browser
+
+test-system: $(INSTALLED) ## the tests that start clusters, kernels and other processes, and interrupt them
+	$(PYTEST) --no-loadscope-reorder -m system tests --ignore tests/browser
 
 # The notebooks at the profile for tests, where they train, and at the one that they are published at, where they find
 # their pyramids shipped: nothing may be in the run store afterwards. figures/ stays as it is.

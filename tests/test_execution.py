@@ -19,6 +19,8 @@ from singan_core.notebooks import CHECKOUT, read_outcome
 from singan_core.progress import deferred_interrupt
 from tests.series import outputs_of, parameters_cell, save
 
+pytestmark = pytest.mark.system
+
 
 def test_kernel_is_the_running_interpreter_in_the_notebooks_folder(series):
     about = json.loads(outputs_of(series.notebook(2))[0].text)

@@ -10,6 +10,8 @@ import torch
 from benchmarks import gpu_check, isolated
 from singan_core import SinGAN, TrainConfig, progress
 
+pytestmark = pytest.mark.system
+
 TINY = TrainConfig.for_profile("smoke", max_size=24, kernels=4, iterations=3)
 
 

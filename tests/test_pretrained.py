@@ -31,6 +31,8 @@ from singan_core.store import load_or_make, load_run, picture_key, run_folder, r
 from singan_core.training import training_images
 from tests.series import parameters_cell, save
 
+pytestmark = pytest.mark.system
+
 CONFIG = TrainConfig.for_profile("smoke", iterations=2)
 SHIPPED = read_manifest(data_folder() / "pretrained")
 PYRAMIDS = [entry for entry in SHIPPED if "method" not in entry]

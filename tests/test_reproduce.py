@@ -24,6 +24,8 @@ from singan_core.planning import Run, plan, retraining
 from singan_core.reproduce import local_workers, reproduce
 from tests.series import parameters_cell, save
 
+pytestmark = pytest.mark.system
+
 # -- what is refused before anything starts
 
 

@@ -230,6 +230,7 @@ pathlib.Path({note!r}).write_text(str(time.monotonic() - begun))
 """
 
 
+@pytest.mark.system
 def test_a_real_batch_takes_as_long_as_the_simulated_one(tmp_path):
     """Five notebooks sleep; the first two ask for one pyramid, which takes 2 s to train.
 

@@ -17,6 +17,8 @@ from singan_core.notebooks import read_notebook
 from singan_core.planning import find_notebooks
 from singan_core.student import find_exercises, leaks, main, make_student_edition, without_solutions
 
+pytestmark = pytest.mark.system
+
 EXERCISE = '''
 def total(values):
     """The sum."""

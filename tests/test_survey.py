@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
@@ -275,6 +275,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 seconds = st.floats(0, allow_infinity=False)
 
 
+@example(rows=[("a", 'two\r\nlines, "quoted"; \r', "\n", 1.0, 0.5)])
 @given(
     rows=st.lists(
         st.tuples(text, text, text, st.floats(0, exclude_min=True), seconds), max_size=3, unique_by=lambda row: row[0]

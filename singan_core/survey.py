@@ -383,9 +383,9 @@ def _shuffled(values: Sequence[_T], rng: np.random.Generator) -> list[_T]:
 def _even(pool: list[tuple[str, str, Tensor]], count: int, rng: np.random.Generator) -> list[tuple[str, str, Tensor]]:
     """So many of a pool of (name, condition, picture): conditions equally often, then the names within each.
 
-    Next is always the one that was used least, by condition, then by name within it, then by name. Of equals the first
-    in a random order of diagonals is taken, (a, 0), (b, 1), (c, 2), (a, 3) and so on: on a full table of conditions and
-    names it never has to choose between them, so that all three are even up to one.
+    Next is always what was used least, by condition, then by name within it. Of equals the first in a random order by
+    diagonals is taken, (a, 0), (b, 1), (c, 2), (a, 3) and so on. Where every condition has every name, that order is
+    the choice itself, and names are even over all conditions, too.
     """
     kinds: dict[tuple[str, str], list[Tensor]] = {}
     for name, condition, picture in pool:
@@ -395,11 +395,11 @@ def _even(pool: list[tuple[str, str, Tensor]], count: int, rng: np.random.Genera
     rows, columns = len(conditions), len(names)
     table = [(names[(k + k // math.lcm(rows, columns)) % columns], conditions[k % rows]) for k in range(rows * columns)]
     rank = {kind: k for k, kind in enumerate(table)}
-    of_condition, of_kind, of_name = Counter(), Counter(), Counter()
+    of_condition, of_kind = Counter(), Counter()
     chosen = []
     for _ in range(count):
-        kind = min(kinds, key=lambda each: (of_condition[each[1]], of_kind[each], of_name[each[0]], rank[each]))
-        for uses, which in ((of_condition, kind[1]), (of_kind, kind), (of_name, kind[0])):
-            uses[which] += 1
+        kind = min(kinds, key=lambda each: (of_condition[each[1]], of_kind[each], rank[each]))
+        of_condition[kind[1]] += 1
+        of_kind[kind] += 1
         chosen.append((*kind, next(sources[kind])))
     return chosen

@@ -504,7 +504,7 @@ class SurveyPanel:
         for button in self.answer_buttons.values():
             button.disabled = False
         self.say(f"Trial {number + 1} of {len(self.survey.trials)}")
-        if self.survey.exposure < threading.TIMEOUT_MAX:  # more seconds than a thread can wait for: centuries
+        if self.survey.exposure < threading.TIMEOUT_MAX:  # a thread cannot wait longer than that: centuries
             self.timer(self.survey.exposure, lambda: self._cover(number)).start()
 
     def answer(self, choice: str) -> None:

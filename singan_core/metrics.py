@@ -260,6 +260,12 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
     return ((mean_a - mean_b).double().square().sum() + (root_a - rotation @ root_b).square().sum()).item()
 
 
+def check_level(level: float) -> None:
+    """Raises SinGANError for a confidence level outside (0, 1)."""
+    if not 0 < level < 1:
+        raise SinGANError(f"The confidence level lies between 0 and 1, for example 0.95, not {level!r}.")
+
+
 def confidence_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
     """Mean of independent values with its Student-t interval, at the confidence `level` in (0, 1).
 
@@ -269,8 +275,7 @@ def confidence_interval(values: Sequence[float] | np.ndarray, level: float = 0.9
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
         raise SinGANError("A confidence interval needs a list of one or more finite values.")
-    if not 0 < level < 1:
-        raise SinGANError(f"The confidence level lies between 0 and 1, for example 0.95, not {level!r}.")
+    check_level(level)
     mean, n = float(array.mean()), array.size
     if n == 1:
         return Interval(mean, -np.inf, np.inf, n)
@@ -295,9 +300,10 @@ def group_ratio_interval(numerators: Sequence[float], denominators: Sequence[flo
     """Ratio of the geometric means of two groups of positive values that have no pairs, with its interval.
 
     Welch's interval for the difference of the mean logarithms, so that the groups may scatter differently; `n` is the
-    number of all values. Raises SinGANError for values that are not positive, fewer than two in a group, and groups
-    that do not scatter at all.
+    number of all values. Raises SinGANError for values that are not positive, fewer than two in a group, groups that
+    do not scatter at all, and a level outside (0, 1).
     """
+    check_level(level)
     groups = [np.asarray(values, dtype=np.float64) for values in (numerators, denominators)]
     if any(each.ndim != 1 or len(each) < 2 or not ((each > 0) & np.isfinite(each)).all() for each in groups):
         raise SinGANError("A ratio of groups needs two or more positive values in each of them.")

@@ -452,12 +452,13 @@ class ExplorerPanel:
 class SurveyPanel:
     """A survey on real and fake pictures as a widget: show its `box`.
 
-    survey: trials of one kind. folder: where the answers are saved after the last one. height: of a picture on the
-    screen, in pixels. timer: begins something after so many seconds in a thread, by default `threading.Timer`.
+    survey: trials of one kind. folder: where the answers are saved after each one. height: of a picture on the screen,
+    in pixels. timer: begins something after so many seconds in a thread, by default `threading.Timer`.
 
     Each trial begins with a click, so that nobody misses it; the pictures disappear when their time is over, and the
     answer can be given before and after. The panel only wires widgets to a `Survey`. What goes wrong in a callback is
-    told in the line `message`.
+    told in the line `message`; answers that could not be saved are kept, and the next one or the button Save tries
+    again. Raises SinGANError for a folder that cannot be written to, or has another survey's file of this name.
     """
 
     def __init__(
@@ -469,20 +470,23 @@ class SurveyPanel:
         timer: Callable[[float, Callable[[], None]], Any] = threading.Timer,
     ):
         self.survey, self.folder, self.height, self.timer = survey, Path(folder), height, timer
+        survey.file(self.folder)
         kind = survey.trials[0].kind
         self.pictures = [ipywidgets.Image(format="png") for _ in survey.trials[0].images]
         self.next_button = ipywidgets.Button(description="Show")
         self.answer_buttons = {choice: ipywidgets.Button(description=choice.capitalize()) for choice in CHOICES[kind]}
+        self.save_button = ipywidgets.Button(description="Save", disabled=True)
         self.message = ipywidgets.HTML()
         question = "Which one is the photograph?" if kind == "paired" else "Is it a photograph (real), or made (fake)?"
         self.next_button.on_click(self._guarded(self.show))
+        self.save_button.on_click(self._guarded(self.save))
         for choice, button in self.answer_buttons.items():
             button.on_click(self._guarded(functools.partial(self.answer, choice)))
         self.box = ipywidgets.VBox(
             [
                 ipywidgets.Label(question),
                 ipywidgets.HBox(self.pictures),
-                ipywidgets.HBox([self.next_button, *self.answer_buttons.values()]),
+                ipywidgets.HBox([self.next_button, *self.answer_buttons.values(), self.save_button]),
                 self.message,
             ]
         )
@@ -491,26 +495,34 @@ class SurveyPanel:
 
     def show(self) -> None:
         """Show the pictures of the current trial, and let them disappear when their time is over."""
-        trial = self.survey.show()
         number = len(self.survey.answers)
-        for widget, image in zip(self.pictures, trial.images, strict=True):
-            widget.value = _png(to_array(self._enlarged(image)))
-        self.next_button.disabled = True
+        drawn = [_png(to_array(self._enlarged(image))) for image in self._images]
+        self.survey.show()  # after the drawing: the time of the answer counts from the pictures' appearance
+        for widget, png in zip(self.pictures, drawn, strict=True):
+            widget.value = png
+        self.next_button.disabled = self.save_button.disabled = True
         for button in self.answer_buttons.values():
             button.disabled = False
         self.say(f"Trial {number + 1} of {len(self.survey.trials)}")
-        if self.survey.exposure < float("inf"):
+        if self.survey.exposure < threading.TIMEOUT_MAX:  # a thread cannot wait longer than that: centuries
             self.timer(self.survey.exposure, lambda: self._cover(number)).start()
 
     def answer(self, choice: str) -> None:
-        """Take an answer and wait for the next trial; after the last one, save them all."""
+        """Take an answer, save all of them and wait for the next trial."""
         self.survey.answer(choice)
         self._wait()
-        if self.survey.current is None:
-            self.next_button.disabled = True
-            self.say(f"Thank you. Saved as {self.survey.save(self.folder).resolve()}")
-        else:
-            self.say(f"{len(self.survey.trials) - len(self.survey.answers)} trials left. Press Show.")
+        self.save()
+
+    def save(self) -> None:
+        """Save the answers so far. Where that fails, the button Save is enabled until the next trial begins."""
+        self.save_button.disabled = False
+        try:
+            path = self.survey.save(self.folder)
+        except SinGANError as error:
+            raise SinGANError(f"{error} Your answers are kept: Save tries again.") from error
+        self.save_button.disabled = True
+        left = len(self.survey.trials) - len(self.survey.answers)
+        self.say(f"{left} trials left. Press Show." if left else f"Thank you. Saved as {path.resolve()}")
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Write a text in the line of messages."""
@@ -519,16 +531,20 @@ class SurveyPanel:
     def _wait(self) -> None:
         """Nothing to be seen, until the next trial is asked for."""
         self._cover(len(self.survey.answers))
-        self.next_button.disabled = False
+        self.next_button.disabled = self.survey.current is None
         for button in self.answer_buttons.values():
             button.disabled = True
 
     def _cover(self, number: int) -> None:
         """Hide the pictures of this trial; those of a later one stay."""
         if number == len(self.survey.answers):
-            shown = (self.survey.current or self.survey.trials[-1]).images
-            for widget, image in zip(self.pictures, shown, strict=True):
+            for widget, image in zip(self.pictures, self._images, strict=True):
                 widget.value = _png(np.full((self.height, self._width(image), 3), 128, np.uint8))
+
+    @property
+    def _images(self) -> tuple[Tensor, ...]:
+        """The pictures of the current trial, or of the last one."""
+        return (self.survey.current or self.survey.trials[-1]).images
 
     def _enlarged(self, image: Tensor) -> Tensor:
         return resize(image, (self.height, self._width(image)))

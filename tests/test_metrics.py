@@ -590,6 +590,12 @@ def test_groups_without_a_ratio_are_refused(group):
         group_ratio_interval(group, [3.0, 3.0])
 
 
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5])
+def test_groups_refuse_levels_outside_0_to_1(level: float):
+    with pytest.raises(SinGANError, match="between 0 and 1"):
+        group_ratio_interval([1.0, 2.0], [3.0, 4.0], level)
+
+
 # -- masks
 
 

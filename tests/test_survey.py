@@ -1,13 +1,14 @@
 """The survey: which trials there are, what is kept of the answers, what files refuse, and rates with intervals."""
 
+import math
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from singan_core import SinGANError
 from singan_core.survey import (
@@ -86,13 +87,46 @@ def test_half_of_the_single_pictures_are_photographs(count, seed):
         assert is_real(image) == (trial.truth == "real") == (trial.condition == PHOTOGRAPH)
 
 
-def test_conditions_and_samples_come_equally_often():
-    trials = plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=18)
-    assert set(Counter((trial.picture, trial.condition) for trial in trials).values()) == {6}
+def spread(counts: Counter, of: list) -> int:
+    """The difference between the largest and the smallest of these counts."""
+    return max(counts[each] for each in of) - min(counts[each] for each in of)
+
+
+@given(
+    names=st.integers(1, 7),
+    conditions=st.integers(1, 5),
+    count=st.integers(2, 60),
+    kind=st.sampled_from(sorted(CHOICES)),
+)
+@settings(max_examples=40)
+def test_conditions_names_and_both_together_come_equally_often_up_to_one(names, conditions, count, kind):
+    photographs = {str(k): pictures(2, 0.5) for k in range(names)}
+    samples = {str(k): {name: pictures(2, -0.5) for name in photographs} for k in range(conditions)}  # names overlap
+    trials = plan_trials(photographs, samples, kind=kind, count=count, seed=count)
+    groups = [[trial for trial in trials if trial.condition != PHOTOGRAPH]]
+    groups += [[trial for trial in trials if trial.condition == PHOTOGRAPH]] if kind == "unpaired" else []
+    for group in groups:
+        assert spread(Counter(trial.picture for trial in group), list(photographs)) <= 1
+    assert spread(Counter(trial.condition for trial in groups[0]), list(samples)) <= 1
+    both = [(name, condition) for name in photographs for condition in samples]
+    assert spread(Counter((trial.picture, trial.condition) for trial in groups[0]), both) <= 1
+
+
+@given(count=st.integers(2, 40), seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_conditions_come_equally_often_where_one_lacks_a_name(count, seed):
+    trials = plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=count, seed=seed)
+    assert spread(Counter(trial.condition for trial in trials), list(SAMPLES)) <= 1
+    of_level_0 = Counter(trial.picture for trial in trials if trial.condition == "level 0")
+    assert spread(of_level_0, list(PHOTOGRAPHS)) <= 1
+
+
+def test_samples_of_one_kind_come_equally_often():
+    trials = plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=24)
     shown = Counter(
         image[0, :, 0, 0].numpy().tobytes() for trial in trials for image in trial.images if not is_real(image)
     )
-    assert len(shown) == 9 and set(shown.values()) == {2}
+    assert sorted(shown.values()) == [2] * 6 + [4] * 3  # level 1 has only three samples for its half of the trials
 
 
 def test_the_order_depends_on_the_seed_alone():
@@ -113,12 +147,23 @@ def test_the_order_depends_on_the_seed_alone():
         ({"photographs": {"hills": PHOTOGRAPHS["hills"]}}, "a photograph of each name"),
         ({"samples": {}}, "needs photographs and samples"),
         ({"samples": {"level 0": {"hills": torch.zeros(3, 4, 5)}}}, "level 0, hills"),
+        ({"samples": {"hills": pictures(2, -0.5)}}, "samples by condition and name"),
+        ({"samples": pictures(2, -0.5)}, "samples by condition and name"),
+        ({"photographs": pictures(2, 0.5)}, "Photographs are given by name"),
+        ({"samples": {PHOTOGRAPH: SAMPLES["level 0"]}}, "cannot have the condition 'photograph'"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"count": 4.0}, "2 trials or more"),
     ],
 )
 def test_what_makes_no_survey_is_refused(options, message):
     given = {"photographs": PHOTOGRAPHS, "samples": SAMPLES, "kind": "paired", "count": 4} | options
     with pytest.raises(SinGANError, match=message):
         plan_trials(given.pop("photographs"), given.pop("samples"), **given)
+
+
+def test_numbers_of_numpy_are_numbers():
+    trials = plan_trials(PHOTOGRAPHS, SAMPLES, kind="unpaired", count=np.int64(5), seed=np.int64(1))
+    assert len(trials) == 5
 
 
 # -- one rater
@@ -155,8 +200,15 @@ def test_answers_without_a_question_are_refused():
 def test_a_survey_needs_trials_and_a_time():
     with pytest.raises(SinGANError, match="needs trials"):
         Survey([])
-    with pytest.raises(SinGANError, match="exposure"):
-        Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=2), exposure=0)
+    for exposure in (0, -1.0, math.nan):
+        with pytest.raises(SinGANError, match="exposure"):
+            Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=2), exposure=exposure)
+
+
+@pytest.mark.parametrize("rater", ["../../x", "a/b", "a b", "", "anna\n", "é", "a" * 65, 7])
+def test_a_rater_whose_name_is_no_part_of_a_file_name_is_refused(rater):
+    with pytest.raises(SinGANError, match="The rater is a name"):
+        Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=2), rater=rater)
 
 
 # -- files
@@ -178,6 +230,87 @@ def test_files_of_several_raters_are_merged_and_a_copy_counts_once(tmp_path):
     assert merged[4:] == survey.answers
 
 
+def survey_of(rater: str, choices: str, kind: str = "paired") -> Survey:
+    """A survey with these answers: l for left, r for right."""
+    survey = Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind=kind, count=4), rater=rater, clock=lambda: 0.0)
+    for choice in choices:
+        survey.show()
+        survey.answer({"l": "left", "r": "right"}[choice])
+    return survey
+
+
+def test_a_file_grows_with_its_survey(tmp_path):
+    survey = survey_of("anna", "")
+    for choice in ("left", "right", "left"):
+        survey.show()
+        survey.answer(choice)
+        assert read_answers(survey.save(tmp_path)) == survey.answers
+    assert survey.save(tmp_path) == tmp_path / "survey-paired-anna.csv"
+
+
+@pytest.mark.parametrize("choices", ["", "r", "l", "lrrl"])
+def test_the_answers_of_another_survey_are_not_overwritten(tmp_path, choices):
+    path = survey_of("anna", "lrl").save(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(SinGANError, match="has the answers of another survey"):
+        survey_of("anna", choices).save(tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_survey_is_not_overwritten(tmp_path):
+    survey = survey_of("anna", "l")
+    survey.file(tmp_path).write_text("my notes\n")
+    with pytest.raises(SinGANError, match="no file of a survey"):
+        survey.save(tmp_path)
+    assert (tmp_path / "survey-paired-anna.csv").read_text() == "my notes\n"
+
+
+def test_answers_cannot_be_saved_in_a_file(tmp_path):
+    (tmp_path / "folder").write_text("")
+    with pytest.raises(SinGANError, match="Cannot write to the folder"):
+        survey_of("anna", "l").save(tmp_path / "folder")
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+seconds = st.floats(0, allow_infinity=False)
+
+
+@example(rows=[("a", 'two\r\nlines, "quoted"; \r', "\n", 1.0, 0.5)])
+@given(
+    rows=st.lists(
+        st.tuples(text, text, text, st.floats(0, exclude_min=True), seconds), max_size=3, unique_by=lambda row: row[0]
+    )
+)
+def test_a_file_gives_back_what_was_written(rows, tmp_path_factory):
+    written = [
+        Answer(rater, "paired", k, name, condition, "left", "right", exposure, time)
+        for k, (rater, name, condition, exposure, time) in enumerate(rows)
+    ]
+    path = tmp_path_factory.mktemp("answers") / "a.csv"
+    path.write_bytes(answers_csv(written).encode())
+    assert read_answers([path]) == written
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n\n")
+    assert read_answers([path]) == written, "with the mark of UTF-8 and empty lines at the end, as editors leave them"
+
+
+def test_one_path_is_a_file_of_one_rater(tmp_path):
+    path = survey_of("anna", "lr").save(tmp_path)
+    assert read_answers(path) == read_answers(str(path)) == read_answers([path])
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_file_that_was_cut_is_refused_or_ends_with_a_whole_line(share, tmp_path_factory):
+    whole = answers_csv(answers({"a": 1}, of=3))
+    path = tmp_path_factory.mktemp("answers") / "cut.csv"
+    path.write_text(whole[: int(share * len(whole))])
+    try:
+        read = read_answers([path])
+    except SinGANError as error:
+        assert "cut.csv" in str(error)
+    else:
+        assert path.read_text() == answers_csv(read)
+
+
 def test_a_rater_cannot_answer_a_trial_twice(tmp_path):
     first, second = (tmp_path / name for name in ("first.csv", "second.csv"))
     first.write_text(answers_csv(answers({"a": 0}, of=2)))
@@ -195,6 +328,16 @@ def test_a_rater_cannot_answer_a_trial_twice(tmp_path):
         (answers_csv([]) + "a,paired,first,hills,level 0,left,right,1.0,0.5\n", "line 2 does not hold an answer"),
         (answers_csv([]) + "a,paired,0,hills,level 0,left,perhaps,1.0,0.5\n", "'perhaps' is no answer"),
         (answers_csv([]) + "a,tasted,0,hills,level 0,left,left,1.0,0.5\n", "no answer to a 'tasted' trial"),
+        (answers_csv([]) + "a,paired,0,hills,level 0,left,left,1.0,0.5", "line 2 has no end"),
+        (answers_csv([]) + '"a,paired,0,hills,level 0,left,left,1.0,0.5\n', "unexpected end of data"),
+        (answers_csv([]) + "\na,paired,0,hills,level 0,left,left,1.0,0.5\n", "line 2 does not hold an answer"),
+        (answers_csv([]).replace('"', "").replace(",", ";"), "has semicolons"),
+        (answers_csv([]) + "a,paired,-1,hills,level 0,left,left,1.0,0.5\n", "a trial and seconds of 0 or more"),
+        (answers_csv([]) + "a,paired,0,hills,level 0,left,left,1.0,nan\n", "a trial and seconds of 0 or more"),
+        (answers_csv([]) + "a,paired,0,hills,level 0,left,left,1.0,inf\n", "a trial and seconds of 0 or more"),
+        (answers_csv([]) + "a,paired,0,hills,level 0,left,left,1.0,-0.5\n", "a trial and seconds of 0 or more"),
+        (answers_csv([]) + "a,paired,0,hills,level 0,left,left,0.0,0.5\n", "an exposure above 0"),
+        (answers_csv([]) + "a,paired,0,hills,level 0,left,left,nan,0.5\n", "an exposure above 0"),
     ],
 )
 def test_a_file_that_is_none_is_named(tmp_path, text, message):
@@ -231,9 +374,57 @@ def test_raters_who_differ_widen_the_interval():
     assert apart.high - apart.low > 3 * (alike.high - alike.low)
 
 
+def wilson(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
+    return tuple(binomtest(hits, of).proportion_ci(level, "wilson"))
+
+
+@given(raters=st.integers(1, 6), of=st.integers(1, 30), all_wrong=st.booleans(), level=st.floats(0.5, 0.99))
+@settings(max_examples=20)
+def test_where_nobody_or_everybody_is_wrong_the_interval_is_wilsons(raters, of, all_wrong, level):
+    found = confusion(answers({str(k): of * all_wrong for k in range(raters)}, of=of), level=level, draws=50)
+    n = raters * of
+    assert (found.low, found.high) == pytest.approx(wilson(n * all_wrong, n, level))
+    assert 0 <= found.low <= found.mean == all_wrong <= found.high <= 1 and found.low < found.high
+
+
+def test_equal_raters_are_as_good_as_independent_answers():
+    found = confusion(answers({str(k): 9 for k in range(20)}, of=30))
+    assert (found.low, found.high) == pytest.approx(wilson(180, 600))
+
+
+def test_the_interval_of_raters_who_guess_counts_their_scatter_once():
+    rng = np.random.default_rng(0)
+    widths = []
+    for _ in range(20):
+        found = confusion(answers({str(k): int(rng.binomial(30, 0.3)) for k in range(20)}, of=30), draws=400)
+        widths.append(found.high - found.low)
+    binomial = 2 * 1.96 * np.sqrt(0.3 * 0.7 / 600)
+    # 20 raters: narrower by sqrt(19 / 20), and their scatter is known to 1 / sqrt(2 * 20) in each of 20 surveys: 4 %
+    assert np.mean(widths) == pytest.approx(binomial, rel=0.12)
+
+
+def test_raters_with_more_answers_weigh_more():
+    found = confusion([*answers({"a": 90}, of=90), *answers({"b": 0}, of=10)])
+    assert (found.mean, found.low, found.high, found.n) == (0.9, 0.0, 1.0, 100)
+
+
 def test_no_answers_have_no_rate():
     with pytest.raises(SinGANError, match="no answers"):
         confusion([])
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5, math.nan])
+def test_levels_outside_0_to_1_are_refused(level):
+    with pytest.raises(SinGANError, match="between 0 and 1"):
+        confusion(answers({"a": 1}, of=3), level=level)
+    with pytest.raises(SinGANError, match="between 0 and 1"):
+        share_difference((1, 2), (1, 3), level=level)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"draws": 0}, "1 draw or more"), ({"seed": -1}, "seed must be")])
+def test_a_bootstrap_that_is_none_is_refused(options, message):
+    with pytest.raises(SinGANError, match=message):
+        confusion(answers({"a": 1, "b": 2}, of=3), **options)
 
 
 def test_the_interval_of_a_difference_is_that_of_newcombes_examples():
@@ -262,6 +453,11 @@ def test_discriminability_undoes_the_model(apart):
     assert discriminability(norm.cdf(-apart / 2**0.5), "paired") == pytest.approx(apart)
 
 
+@pytest.mark.parametrize("kind", CHOICES)
+def test_a_guess_has_a_discriminability_of_0_without_a_sign(kind):
+    assert str(discriminability(0.5, kind)) == "0.0"
+
+
 def test_discriminability_of_no_rate_is_refused():
     with pytest.raises(SinGANError, match="between 0 and 1"):
         discriminability(0.0, "paired")
@@ -276,3 +472,33 @@ def test_the_simulated_rater_follows_the_model(kind, apart):
     found = confusion(answered(kind, 2000, rater), draws=10).mean
     wanted = norm.cdf(-apart / (2 if kind == "unpaired" else 2**0.5))
     assert found == pytest.approx(wanted, abs=0.035)  # three standard errors of 2000 answers
+
+
+def wrong_by_condition(given: list[Answer]) -> dict[str, float]:
+    of = Counter(each.condition for each in given)
+    wrong = Counter(each.condition for each in given if each.answer != each.truth)
+    return {condition: wrong[condition] / of[condition] for condition in of}
+
+
+def test_the_simulated_rater_tells_unequal_conditions_apart_beside_their_photographs():
+    found = wrong_by_condition(answered("paired", 3000, SimulatedRater({"level 0": 2.0}, seed=2)))
+    wanted = {"level 0": norm.cdf(-(2**0.5)), "level 1": 0.5}
+    assert found == pytest.approx(wanted, abs=0.04)  # three standard errors of 1500 answers
+
+
+@pytest.mark.parametrize(("first", "second"), [(2.0, 0.5), (3.0, None)])
+def test_the_simulated_rater_has_one_criterion_for_all_single_pictures(first, second):
+    strength = {"level 0": first} | ({} if second is None else {"level 1": second})
+    mean = sum(strength.values()) / len(strength)
+    found = wrong_by_condition(answered("unpaired", 4000, SimulatedRater(strength, seed=3)))
+    wanted = {
+        PHOTOGRAPH: norm.cdf(-mean / 2),
+        "level 0": norm.cdf(mean / 2 - first),
+        "level 1": norm.cdf(mean / 2 - (second or 0.0)),
+    }
+    assert found == pytest.approx(wanted, abs=0.05)  # three standard errors of 1000 answers
+
+
+def test_a_simulated_rater_has_a_seed_from_0_on():
+    with pytest.raises(SinGANError, match="seed must be"):
+        SimulatedRater({}, seed=-1)

@@ -3,6 +3,7 @@
 import ast
 import io
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import singan_core
-from singan_core import SinGANError, to_array
+from singan_core import SinGANError, to_array, widgets
 from singan_core.drawing import INK, Drawing
 from singan_core.explorer import Explorer
 from singan_core.plots import show_images
@@ -367,6 +368,72 @@ def test_the_answers_are_saved_after_the_last_trial(survey_panel, tmp_path):
     assert [each.answer for each in read_answers([saved])] == ["left", "right", "left"]
 
 
+def test_every_answer_is_saved_at_once(survey_panel, tmp_path):
+    assert list(tmp_path.iterdir()) == []
+    for number in (1, 2, 3):
+        survey_panel.next_button.click()
+        survey_panel.answer_buttons["left"].click()
+        assert read_answers(tmp_path / "survey-paired-someone.csv") == survey_panel.survey.answers
+        assert len(survey_panel.survey.answers) == number and survey_panel.save_button.disabled
+
+
+def test_answers_that_cannot_be_saved_are_kept_and_saved_later(survey_panel, tmp_path):
+    folder = survey_panel.folder = tmp_path / "answers"
+    folder.write_text("a file where the folder should be")
+    for number in (1, 2, 3):
+        survey_panel.next_button.click()
+        assert survey_panel.save_button.disabled
+        survey_panel.answer_buttons["left"].click()
+        assert "Cannot write" in survey_panel.message.value and "are kept" in survey_panel.message.value
+        assert not survey_panel.save_button.disabled and survey_panel.next_button.disabled == (number == 3)
+    survey_panel.save_button.click()
+    assert "Cannot write" in survey_panel.message.value and not survey_panel.save_button.disabled
+    folder.unlink()
+    survey_panel.save_button.click()
+    assert "Thank you" in survey_panel.message.value and survey_panel.save_button.disabled
+    assert read_answers(folder / "survey-paired-someone.csv") == survey_panel.survey.answers
+
+
+def test_the_next_answer_saves_those_before(survey_panel, tmp_path):
+    folder = survey_panel.folder = tmp_path / "answers"
+    folder.write_text("a file where the folder should be")
+    survey_panel.next_button.click()
+    survey_panel.answer_buttons["left"].click()
+    folder.unlink()
+    survey_panel.next_button.click()
+    survey_panel.answer_buttons["right"].click()
+    assert "1 trials left" in survey_panel.message.value
+    assert [each.answer for each in read_answers(folder / "survey-paired-someone.csv")] == ["left", "right"]
+
+
+def test_a_panel_refuses_a_folder_for_which_the_answers_would_be_lost(survey_panel, tmp_path):
+    survey = survey_panel.survey
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinGANError, match="Cannot write to the folder"):
+        SurveyPanel(survey, tmp_path / "file")
+    survey_panel.next_button.click()
+    survey_panel.answer_buttons["left"].click()
+    with pytest.raises(SinGANError, match="has the answers of another survey"):
+        SurveyPanel(Survey(survey.trials, rater=survey.rater), tmp_path)
+    assert len(SurveyPanel(survey, tmp_path).survey.answers) == 1, "the same survey goes on"
+
+
+def test_the_time_of_an_answer_counts_from_the_pictures_appearance(survey_panel, monkeypatch):
+    now = [0.0]
+    survey_panel.survey.clock = lambda: now[0]
+
+    def slow_png(array):
+        now[0] += 5
+        return png(array)
+
+    png = widgets._png
+    monkeypatch.setattr(widgets, "_png", slow_png)
+    survey_panel.next_button.click()
+    now[0] += 0.75
+    survey_panel.answer_buttons["left"].click()
+    assert survey_panel.survey.answers[0].seconds == 0.75
+
+
 def test_an_error_of_the_survey_is_told_in_its_panel(survey_panel, monkeypatch):
     monkeypatch.setattr(Survey, "show", lambda _: 1 / 0)
     survey_panel.next_button.click()
@@ -376,10 +443,11 @@ def test_an_error_of_the_survey_is_told_in_its_panel(survey_panel, monkeypatch):
     assert "Trial 1 of 3" in survey_panel.message.value
 
 
-def test_single_pictures_stay_where_there_is_no_limit():
+@pytest.mark.parametrize("exposure", [float("inf"), 1e300, threading.TIMEOUT_MAX])
+def test_single_pictures_stay_where_there_is_no_limit_or_none_that_a_thread_can_wait_for(tmp_path, exposure):
     pictures = {"hills": torch.ones(1, 3, 6, 9)}
     trials = plan_trials(pictures, {"level 0": pictures}, kind="unpaired", count=2)
-    panel = SurveyPanel(Survey(trials, exposure=float("inf")), height=12, timer=FakeTimer())
+    panel = SurveyPanel(Survey(trials, exposure=exposure), tmp_path, height=12, timer=FakeTimer())
     panel.next_button.click()
     assert panel.timer.waiting == [] and shown_colours(panel) == [[255] * 3]
     assert list(panel.answer_buttons) == ["real", "fake"]

@@ -43,8 +43,8 @@ def browser() -> Iterator:
 
 
 @pytest.fixture
-def open_page(browser) -> Iterator[Callable]:
-    """open_page(url): a new tab."""
+def open_page(browser, request: pytest.FixtureRequest) -> Iterator[Callable]:
+    """open_page(url): a new tab, of which a last screenshot is kept, for tests that fail."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE)
 
@@ -54,18 +54,20 @@ def open_page(browser) -> Iterator[Callable]:
         return page
 
     yield open_at
+    for page in context.pages:
+        keep_screenshot(page, request, "end")
     context.close()
 
 
 @pytest.fixture
 def screenshot(request: pytest.FixtureRequest) -> Callable:
     """screenshot(page, name): keep what the page looks like in build/browser."""
+    return lambda page, name: keep_screenshot(page, request, name)
 
-    def take(page, name: str) -> None:
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name.split('[')[0]}-{name}.png")
 
+def keep_screenshot(page, request: pytest.FixtureRequest, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    return take
+    page.screenshot(path=SCREENSHOTS / f"{request.node.name.split('[')[0]}-{name}.png")
 
 
 @contextlib.contextmanager

@@ -27,11 +27,24 @@ def page(address: str, open_page: Callable):
     return page
 
 
+# A picture's address is withdrawn once it shows the next one: then the next one is read.
+CONTENT_OF_LAST_PICTURE = """async () => {
+    for (let attempt = 1; ; attempt++) {
+        const pictures = document.querySelectorAll('img.widget-image');
+        const address = pictures[pictures.length - 1].src;
+        try {
+            return Array.from(new Uint8Array(await (await fetch(address)).arrayBuffer()));
+        } catch (error) {
+            if (attempt === 50) throw error;
+            await new Promise(resolve => setTimeout(resolve, 100));
+        }
+    }
+}"""
+
+
 def after(page) -> str:
     """A fingerprint of the last of the pictures."""
-    address = page.locator("img.widget-image").last.get_attribute("src")
-    content = page.evaluate("async url => Array.from(new Uint8Array(await (await fetch(url)).arrayBuffer()))", address)
-    return hashlib.sha256(bytes(content)).hexdigest()
+    return hashlib.sha256(bytes(page.evaluate(CONTENT_OF_LAST_PICTURE))).hexdigest()
 
 
 def wait_for_another(page, before: str) -> None:

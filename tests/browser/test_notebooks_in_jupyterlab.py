@@ -1,5 +1,6 @@
 """The notebooks with widgets, run in JupyterLab itself: the widgets show, and answer."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ import pytest
 
 from tests.browser.conftest import ROOT, served
 from tests.browser.test_explorer_page import after, draw, wait_for_another
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing: make test-browser")
 
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 NAMES = ("06_sketch_to_paint", "13_injection_scale_explorer")
@@ -41,11 +44,22 @@ def run_all(lab: str, open_page: Callable) -> Callable:
         page = open_page(f"{lab}lab/tree/{name}.ipynb?reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         wait_until_idle(page)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        return page
+        for _ in range(10):
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+            if are_waiting(page):
+                return page
+        raise AssertionError("the cells did not run")
 
     return run
+
+
+def are_waiting(page) -> bool:
+    """Whether cells wait for the kernel. JupyterLab drops the command, silently, while it connects to the kernel."""
+    with contextlib.suppress(playwright.TimeoutError):
+        page.wait_for_selector(".jp-InputPrompt:has-text('[*]')", timeout=10_000)
+        return True
+    return False
 
 
 def wait_until_idle(page) -> None:

@@ -38,6 +38,6 @@ def test_a_rater_sees_answers_and_leaves_a_file(browser, own_folders, tmp_path, 
             assert after(page) == covered, "its time is over"
             page.get_by_role("button", name="Left").click()
         page.wait_for_selector("text=Thank you")
-        screenshot(page, "end")
+        screenshot(page, "thanks")
     answers = read_answers(list((tmp_path / "answers").glob("*.csv")))
     assert [each.answer for each in answers] == ["left", "left"] and {each.rater for each in answers} == {"tester"}

@@ -1,9 +1,23 @@
-"""Memory that is free again, given back to the system."""
+"""Memory that is free again: kept at hand while a level trains, and given back to the system between levels."""
 
 import ctypes
 import sys
 
 import torch
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_free_memory(device: torch.device) -> None:
+    """Let the process keep what it frees, for its next tensors; on Linux, on a CPU, until it ends.
+
+    glibc takes the pages of every map of more than 32 MiB from the system, which clears them first, and gives them back
+    as soon as the map is free: such an iteration takes twice as long.
+    """
+    set_option = _of_glibc("mallopt")
+    if device.type == "cpu" and set_option is not None:
+        set_option(_MMAP_MAX, 0)
+        set_option(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def release_free_memory(device: torch.device) -> None:
@@ -14,7 +28,11 @@ def release_free_memory(device: torch.device) -> None:
     """
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:  # other C libraries than glibc have no such function
-            trim(0)
+    trim = _of_glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _of_glibc(name: str):
+    """A function of the C library; None where that is another one and has no such function."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from singan_core.batchnorm import BatchNorm
+from singan_core.convolution import Convolution
 
 
 def receptive_field(layers: int) -> int:
@@ -23,7 +24,7 @@ def pad(image: Tensor, margin: int) -> Tensor:
 
 def conv_block(in_channels: int, kernels: int) -> nn.Sequential:
     """Conv(3x3) - BatchNorm - LeakyReLU(0.2) (paper, section 2.1), without padding."""
-    conv = nn.utils.skip_init(nn.Conv2d, in_channels, kernels, 3)
+    conv = nn.utils.skip_init(Convolution, in_channels, kernels, 3)
     # The authors train this bias, but batch norm takes it out again: its gradient is zero but for rounding errors,
     # which Adam scales up to full steps. Left alone, it changes nothing that is learned, and trainings that differ by
     # rounding alone stay together.
@@ -50,7 +51,7 @@ class Generator(nn.Module):
         self.margin = layers
         self.head = conv_block(3, kernels)
         self.body = nn.Sequential(*(conv_block(kernels, kernels) for _ in range(layers - 2)))
-        self.tail = nn.Sequential(nn.utils.skip_init(nn.Conv2d, kernels, 3, 3), nn.Tanh())
+        self.tail = nn.Sequential(nn.utils.skip_init(Convolution, kernels, 3, 3), nn.Tanh())
 
     def forward(self, noise: Tensor, previous: Tensor) -> Tensor:
         """Image (N, 3, H, W) from noise (already multiplied by its amplitude) and the upsampled previous image.
@@ -72,7 +73,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.head = conv_block(3, kernels)
         self.body = nn.Sequential(*(conv_block(kernels, kernels) for _ in range(layers - 2)))
-        self.tail = nn.utils.skip_init(nn.Conv2d, kernels, 1, 3)
+        self.tail = nn.utils.skip_init(Convolution, kernels, 1, 3)
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores (N, 1, H - 2 * layers, W - 2 * layers) of the patches of (N, 3, H, W); higher means more real."""

@@ -18,7 +18,7 @@ from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, write_tensors
 from singan_core.graphs import GraphedIterations
 from singan_core.losses import critic_score, gradient_penalty
-from singan_core.memory import release_free_memory
+from singan_core.memory import keep_free_memory, release_free_memory
 from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shape, pack, pad_noise, pick_device, unpack
 from singan_core.networks import Discriminator, Generator, initialise, pad, trained_parameters
 from singan_core.progress import Callback, Reporter, deferred_interrupt
@@ -202,6 +202,7 @@ class LevelTrainer:
         self.history = torch.zeros(self.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
         self.graphs = GraphedIterations(rng) if real.is_cuda else None
         release_free_memory(real.device)
+        keep_free_memory(real.device)
 
     def step(self) -> None:
         """One iteration, with its learning rate and its place in the history. Nothing here waits for the device."""

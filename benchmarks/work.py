@@ -26,8 +26,8 @@ DTYPES = {"float32": torch.float32, "mixed": torch.bfloat16}
 EXPLANATION = """Operations: of convolutions and matrix products, counted while an iteration runs. Machine's peak: the
 best of several products of square matrices and of several wide convolutions. Convolution's peak: the best of several
 forward passes of one hidden layer at this size. Both are measured in this run and in the method's precision, float32 on
-CUDA with TF32 if the convolutions have it. In the shares below, the double backward counts as forward: it consists of
-convolutions."""
+CUDA with TF32 if the convolutions have it. In the shares below, the double backward has no line of its own: it consists
+of convolutions, forward ones and, in large maps, backward ones."""
 
 GROUPS = {
     "convolution backward": ("convolution_backward", "dgrad", "wgrad", "backward_data", "backward_weights"),

@@ -73,13 +73,6 @@ def parts_in_view(config: TrainConfig, shape: PyramidShape, level: int) -> list[
     ]
 
 
-def largest_map(config: TrainConfig, shape: PyramidShape, level: int) -> int:
-    """Bytes of the largest hidden map, all kernels of a layer together, in an iteration of a level."""
-    count, (height, width) = parts_in_view(config, shape, level)[-1]
-    margin = 2 * (config.layers - 1)
-    return _value(config) * count * config.kernels_at(level) * (height + margin) * (width + margin)
-
-
 def weights(config: TrainConfig, level: int) -> tuple[int, int]:
     """Number of weights of the convolutions of a level's generator and discriminator, biases left out."""
     kernels = config.kernels_at(level)

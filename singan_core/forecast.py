@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from singan_core.config import TrainConfig
-from singan_core.costs import LevelCost, largest_map, training_costs
+from singan_core.costs import LevelCost, training_costs
 from singan_core.graphs import GraphedIterations
 from singan_core.model import SinGAN, noise_shape, pick_device
 from singan_core.networks import fast_bfloat16
@@ -37,16 +37,9 @@ RAREST = 4
 WIDEST = 128
 """Kernels of the widest networks that are timed; wider ones take too long, and get no more done in a second."""
 
-OWN_PAGES = 2**25
-"""Bytes from which on the C library of Linux takes each map from the system anew, and gives it back at once."""
-
-SLOWDOWN = 2.5
-"""How much longer iterations with such maps take: a system clears the memory that it hands out."""
-
-LIBRARIES, SCATTERED, COMPACT = 40e6, 1.9, 1.25
+LIBRARIES, SCATTERED = 40e6, 1.9
 """Memory of a process beside its tensors, as `benchmarks/results` has it: code that PyTorch makes for convolutions, in
-bytes, and how many times the memory of its tensors a process holds, for maps below and above OWN_PAGES: freed pieces
-stay with it."""
+bytes, and how many times the memory of its tensors a process holds: freed pieces stay with it."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +88,11 @@ def forecast(size: Size, config: TrainConfig, pace: Pace | None = None) -> Forec
         config = replace(config, precision="float32")
     seconds = operations = memory = 0.0
     for level, cost in enumerate(training_costs(config, shape)):
-        alone = pace.device.type == "cpu" and largest_map(config, shape, level) > OWN_PAGES
-        each = pace.of_iteration(cost, config.kernels_at(level)) * (SLOWDOWN if alone else 1)
-        seconds += cost.iterations * each
+        seconds += cost.iterations * pace.of_iteration(cost, config.kernels_at(level))
         operations += cost.iterations * cost.operations
-        held = cost.memory
-        if pace.device.type == "cpu":
-            held = LIBRARIES + (COMPACT if alone else SCATTERED) * cost.memory
-        memory = max(memory, held)
+        memory = max(memory, cost.memory)
+    if pace.device.type == "cpu":
+        memory = LIBRARIES + SCATTERED * memory
     return Forecast(seconds, memory, operations)
 
 

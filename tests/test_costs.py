@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.levels import Climb
 from benchmarks.work import OperationCounter
-from singan_core import TrainConfig
+from singan_core import TrainConfig, convolution
 from singan_core.costs import parts_in_view, training_costs, weights
 from singan_core.forecast import peak_memory
 from singan_core.networks import Discriminator, Generator
@@ -31,8 +31,11 @@ def picture():
     return torch.rand(1, 3, 60, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
+@pytest.mark.parametrize("gradients", ["as for small maps", "as for large maps"])
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
-def test_operations_are_those_of_an_iteration(picture, config):
+def test_operations_are_those_of_an_iteration(picture, config, gradients, monkeypatch):
+    if gradients == "as for large maps":
+        monkeypatch.setattr(convolution, "SMALL", 0)
     climb = Climb(picture, config, torch.device("cpu"))
     counted = []
     while climb.up():

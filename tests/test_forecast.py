@@ -10,7 +10,7 @@ import torch
 
 from singan_core import SinGANError, TrainConfig, pyramid_shape, train
 from singan_core import forecast as module
-from singan_core.costs import largest_map, training_costs
+from singan_core.costs import training_costs
 from singan_core.forecast import Forecast, Pace, forecast, iteration_times, measure_pace, peak_memory
 
 CPU = torch.device("cpu")
@@ -34,15 +34,6 @@ def test_the_memory_is_that_of_the_largest_level_and_of_what_a_process_takes_bes
     tensors = max(cost.memory for cost in training_costs(SMALL, shape))
     assert forecast((60, 96), SMALL, SLOW).memory == pytest.approx(40e6 + 1.9 * tensors)
     assert forecast((60, 96), SMALL, Pace(torch.device("cuda"), SLOW.seconds)).memory == tensors
-
-
-def test_maps_that_get_pages_of_their_own_are_slower_and_take_less_room():
-    wide = TrainConfig.for_profile("smoke", kernels=256, max_kernels=256, max_size=250, double_kernels_every=0)
-    shape = pyramid_shape((250, 250), min_size=15, max_size=250)
-    assert largest_map(wide, shape, len(shape) - 1) > 2**25
-    on_cpu, on_gpu = (forecast((250, 250), wide, Pace(torch.device(kind), SLOW.seconds)) for kind in ("cpu", "cuda"))
-    assert 1.8 < on_cpu.seconds / on_gpu.seconds < 2.5  # the coarse levels have small maps
-    assert on_cpu.memory == pytest.approx(40e6 + 1.25 * on_gpu.memory)
 
 
 def test_a_width_that_was_not_timed_has_the_pace_of_the_nearest():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from singan_core import convolution
 from singan_core.config import TrainConfig
 from singan_core.pyramid import build_pyramid
 from singan_core.training import train
@@ -40,9 +41,13 @@ def train_reference_on(picture, precision, **changes):
     return train_reference(reals, pyramid.shape.factor, **SETTINGS | changes)
 
 
-@pytest.fixture(scope="module")
-def both(picture):
-    return *train_reference_on(picture, "float64"), train_ours(picture, "float64")
+@pytest.fixture(scope="module", params=["convolutions of small maps", "of large maps"])
+def both(picture, request):
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "of large maps":
+            patch.setattr(convolution, "SMALL", 0)
+            patch.setattr(convolution, "BAND", 20_000)  # of the largest maps here, two bands
+        return *train_reference_on(picture, "float64"), train_ours(picture, "float64")
 
 
 def test_the_pyramid_is_the_reference_pyramid(picture):

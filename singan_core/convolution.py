@@ -27,7 +27,7 @@ class Convolution(nn.Conv2d):
         weight, bias, kind = self.weight, self.bias, x.device.type
         pixels = x.numel() // x.shape[1]
         if kind == "cpu" and pixels * max(weight.shape[:2]) ** 2 < SMALL:
-            return super().forward(x)
+            return F.conv2d(x, weight, bias)
         # a function of one's own has to see to autocast itself
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         return _Convolve.apply(x.to(dtype), weight.to(dtype), bias.to(dtype))

@@ -37,7 +37,7 @@ RAREST = 4
 WIDEST = 128
 """Kernels of the widest networks that are timed; wider ones take too long, and get no more done in a second."""
 
-LIBRARIES, SCATTERED = 40e6, 1.9
+LIBRARIES, SCATTERED = 40e6, 1.6
 """Memory of a process beside its tensors, as `benchmarks/results` has it: code that PyTorch makes for convolutions, in
 bytes, and how many times the memory of its tensors a process holds: freed pieces stay with it."""
 

@@ -32,7 +32,7 @@ def test_the_time_is_that_of_all_iterations_of_all_levels():
 def test_the_memory_is_that_of_the_largest_level_and_of_what_a_process_takes_besides():
     shape = pyramid_shape((60, 96), min_size=SMALL.min_size, max_size=SMALL.max_size)
     tensors = max(cost.memory for cost in training_costs(SMALL, shape))
-    assert forecast((60, 96), SMALL, SLOW).memory == pytest.approx(40e6 + 1.9 * tensors)
+    assert forecast((60, 96), SMALL, SLOW).memory == pytest.approx(40e6 + 1.6 * tensors)
     assert forecast((60, 96), SMALL, Pace(torch.device("cuda"), SLOW.seconds)).memory == tensors
 
 
@@ -113,7 +113,7 @@ def test_the_form_of_the_forecast_fits_the_measured_curve_of_time_and_memory(tra
     for point in measured["points"][training]:
         config = TrainConfig.from_dict(measured["configs"][training] | {"max_size": point["max_size"]})
         found = forecast((1246, 2000), config, pace)
-        assert found.seconds == pytest.approx(point["training_s"], rel=0.25)
+        assert found.seconds == pytest.approx(point["training_s"], rel=0.2)
         assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=0.35)
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from typing import Any
 
 import torch
 
@@ -33,6 +34,6 @@ def release_free_memory(device: torch.device) -> None:
         trim(0)
 
 
-def _of_glibc(name: str):
+def _of_glibc(name: str) -> Any:
     """A function of the C library; None where that is another one and has no such function."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

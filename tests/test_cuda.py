@@ -17,10 +17,12 @@ from torch import Tensor
 from benchmarks.levels import Climb
 from singan_core import SinGAN, TrainConfig, train
 from singan_core.batchnorm import BatchNorm
+from singan_core.convolution import Convolution
 from singan_core.graphs import GraphedIterations
 from singan_core.pyramid import build_pyramid
 from singan_core.training import LevelTrainer
 from tests.reference import train_reference
+from tests.test_convolution import features, layer_of, penalty_gradients
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -385,3 +387,14 @@ def test_batch_norm_keeps_the_memory_layout(dtype):
     (gradient,) = torch.autograd.grad(features.square().sum(), image)
     for tensor in (features, gradient):
         assert tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_convolution_gives_the_numbers_of_pytorch_and_the_layout_of_its_input(layout):
+    x = features(height=20, width=24, layout=layout).detach().to(DEVICE).requires_grad_()
+    ours = penalty_gradients(layer_of(Convolution, torch.float64).to(DEVICE), x)
+    theirs = penalty_gradients(layer_of(torch.nn.Conv2d, torch.float64).to(DEVICE), x)
+    for own, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, expected, atol=1e-9, rtol=1e-9)
+    _, slope, to_x, *_ = ours
+    assert slope.is_contiguous(memory_format=layout) and to_x.is_contiguous(memory_format=layout)

@@ -23,11 +23,11 @@ from singan_core import TrainConfig
 
 DTYPES = {"float32": torch.float32, "mixed": torch.bfloat16}
 
-EXPLANATION = """Operations: of convolutions and matrix products, counted while an iteration runs. Machine's peak: the
-best of several products of square matrices and of several wide convolutions. Convolution's peak: the best of several
-forward passes of one hidden layer at this size. Both are measured in this run and in the method's precision, float32 on
-CUDA with TF32 if the convolutions have it. In the shares below, the double backward has no line of its own: it consists
-of convolutions, forward ones and, in large maps, backward ones."""
+EXPLANATION = """Operations: of convolutions, counted as if all were direct ones, and of matrix products, while an
+iteration runs. Machine's peak: the best of several products of square matrices and of several wide convolutions.
+Convolution's peak: the best of several direct forward passes of one hidden layer at this size. Both are measured in
+this run and in the method's precision, float32 on CUDA with TF32 if the convolutions have it. In the shares below, the
+double backward has no line of its own: it consists of convolutions, forward ones and, in large maps, backward ones."""
 
 GROUPS = {
     "convolution backward": ("convolution_backward", "dgrad", "wgrad", "backward_data", "backward_weights"),
@@ -40,11 +40,20 @@ GROUPS = {
 
 
 class OperationCounter(TorchDispatchMode):
-    """Counts the floating-point operations of everything that runs inside it, in `total`."""
+    """Counts the floating-point operations of everything that runs inside it, in `total`: of direct convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
+
+    def __enter__(self) -> "OperationCounter":
+        self.direct = torch.backends.nnpack.flags(enabled=False)
+        self.direct.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self.direct.__exit__(*exception)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from singan_core.winograd import convolve, pays
+
 BAND = 4 * 2**20
 """Bytes of the input that one band of rows has at most, on a CPU."""
 
@@ -37,7 +39,7 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, bias)
+        return convolve(x, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -62,7 +64,7 @@ class _GradientOfInput(torch.autograd.Function):
     def backward(ctx, v):
         grad, weight = ctx.saved_tensors
         return (
-            F.conv2d(v, weight) if _wanted(ctx, 0) else None,
+            convolve(v, weight) if _wanted(ctx, 0) else None,
             None,
             _gradient_of_weight(grad, v, weight) if _wanted(ctx, 2) else None,
         )
@@ -81,13 +83,15 @@ class _GradientOfWeight(torch.autograd.Function):
     def backward(ctx, v):
         grad, x = ctx.saved_tensors
         return (
-            F.conv2d(x, v) if _wanted(ctx, 0) else None,
+            convolve(x, v) if _wanted(ctx, 0) else None,
             _gradient_of_input(grad, x, v) if _wanted(ctx, 1) else None,
             None,
         )
 
 
 def _gradient_of_input(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    if pays(grad, weight):
+        return convolve(grad, weight.flip(2, 3).transpose(0, 1), padding=weight.shape[-1] - 1)
     return _gradients(grad, x, weight, (True, False, False))[0]
 
 

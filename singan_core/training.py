@@ -20,7 +20,7 @@ from singan_core.graphs import GraphedIterations
 from singan_core.losses import critic_score, gradient_penalty
 from singan_core.memory import keep_free_memory, release_free_memory
 from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shape, pack, pad_noise, pick_device, unpack
-from singan_core.networks import Discriminator, Generator, initialise, pad, trained_parameters
+from singan_core.networks import Discriminator, Generator, initialise, memory_format, pad, trained_parameters
 from singan_core.progress import Callback, Reporter, deferred_interrupt
 from singan_core.pyramid import PyramidShape, build_pyramid, upsample
 from singan_core.targets import Targets, at_level, checked_targets, targets_key
@@ -126,7 +126,8 @@ def training_images(
     reals = list(pyramid.images)
     for level, picture in checked_targets(targets, pyramid.shape).items():
         reals[level] = at_level(picture.detach(), pyramid.shape, level)
-    return pyramid.shape, [real.to(device, config.dtype, memory_format=torch.channels_last) for real in reals]
+    layout = memory_format(device)
+    return pyramid.shape, [real.to(device, config.dtype, memory_format=layout) for real in reals]
 
 
 def _checked_base(base: SinGAN | None, config: TrainConfig, shape: PyramidShape, device: torch.device) -> SinGAN | None:
@@ -172,7 +173,7 @@ class LevelTrainer:
             initialise(self.generator, rng)
             initialise(self.discriminator, rng)
         for network in (self.generator, self.discriminator):  # only now: weights are drawn in the order of memory
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=memory_format(real.device))
         self.optimizer_g, self.optimizer_d = (
             torch.optim.Adam(
                 trained_parameters(network),

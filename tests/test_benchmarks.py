@@ -24,6 +24,7 @@ from benchmarks import (
 )
 from benchmarks.levels import Climb, as_model, imresize_by_matrix, matrix_resize, train_on_reference, untrained
 from singan_core import TrainConfig, sample_image
+from singan_core.convolution import Convolution
 from singan_core.model import seeded_noise
 from tests import reference
 
@@ -267,6 +268,17 @@ def test_operations_are_counted_forward_backward_and_in_the_double_backward():
         slope.square().mean().backward()
     # back through the slope: towards its inputs and the weights, for both; then through tanh and the first
     assert counter.total == 2 * (large + small) + 2 * large
+
+
+def test_operations_are_those_of_direct_convolutions_on_every_processor(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    image, layer = torch.randn(1, 64, 102, 102), Convolution(64, 64, 3)
+    with work.OperationCounter() as counter:
+        layer(image).sum().backward()
+    assert counter.total == 2 * (2 * 64 * 64 * 9 * 100 * 100)  # forward, and of the weights
+    with work.OperationCounter() as again:
+        layer(image)
+    assert again.total == counter.total / 2 and torch._C._get_nnpack_enabled()
 
 
 def test_operations_of_an_iteration_are_a_mean_over_steps_with_and_without_penalty():

@@ -1,0 +1,50 @@
+"""Winograd's convolution (Lavin and Gray, 2016), with a fifth of the products, where that is faster than PyTorch's own.
+
+PyTorch convolves on a CPU with oneDNN, product by product. It also carries NNPACK, which transforms tiles of 8 x 8
+pixels so that a 3x3 convolution becomes products of single numbers, but does not use it for a few images at a time.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+KERNELS = 64
+"""Channels below which transforming tiles costs more than it saves, in and out."""
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> Tensor:
+    """`F.conv2d(x, weight, bias, padding=padding)`, by Winograd's algorithm where that pays.
+
+    Its rounding errors are ten times those of the direct one: for 128 channels 5e-6 of the output's standard deviation,
+    where bfloat16 has 3e-3 (root mean squares).
+    """
+    if not pays(x, weight):
+        return F.conv2d(x, weight, bias, padding=padding)
+    weight = weight.contiguous()
+    # one by one: NNPACK needs up to twice as long for several images at once
+    found = [torch._nnpack_spatial_convolution(each, weight, bias, padding) for each in x.contiguous().split(1)]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether Winograd's algorithm is the faster one for x (N, in, H, W) and a weight (out, in, k, k)."""
+    return (
+        x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and weight.shape[-1] == 3
+        and min(weight.shape[:2]) >= KERNELS
+        and _available()
+    )
+
+
+def _available() -> bool:
+    """NNPACK is there, nobody has switched it off, and the vectors are those that it was written for.
+
+    With vectors of 512 bits, which it does not use, oneDNN is as fast without the transforms.
+    """
+    return (
+        torch.backends.cpu.get_cpu_capability() == "AVX2"
+        and torch._C._get_nnpack_enabled()
+        and torch.backends.nnpack.is_available()
+        and hasattr(torch, "_nnpack_spatial_convolution")
+    )

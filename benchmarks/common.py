@@ -28,6 +28,9 @@ SCRATCH = ROOT / "build" / "bench"
 PRECISIONS = ("float32", "mixed")
 """What trainings are timed in; float64 is for comparisons of results."""
 
+TIMES = {False: "wall time", True: "processor time of one thread"}
+"""What is measured, by whether one thread of the processor computes."""
+
 BUSY = 0.5
 """Load average above which other programs take time from a measurement."""
 
@@ -44,15 +47,22 @@ def options(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_one_thread(parser: argparse.ArgumentParser) -> None:
+    """The option of benchmarks that can also be run where other programs have some of the machine."""
+    parser.add_argument("--one-thread", action="store_true", help="compute in one thread, measure processor time")
+
+
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None, quick: Mapping[str, Any]) -> argparse.Namespace:
     """The options of a command line; --quick changes the defaults to those of `quick`. device becomes a device.
 
-    Tells on stderr when the machine is busy.
+    --one-thread takes effect here. Tells on stderr when the machine is busy.
     """
     if parser.parse_known_args(argv)[0].quick:
         parser.set_defaults(results=SCRATCH / "quick", **quick)
     arguments = parser.parse_args(argv)
     arguments.device = pick_device(arguments.device)
+    if getattr(arguments, "one_thread", False):
+        torch.set_num_threads(1)
     warn_if_busy()
     return arguments
 
@@ -142,8 +152,24 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def seconds(action: Callable[[], Any], device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Wall time of one call, from an idle device to an idle device."""
+def one_thread(device: torch.device) -> bool:
+    """Whether one thread of the processor computes; then what it takes itself is known, whatever else is running."""
+    return device.type == "cpu" and torch.get_num_threads() == 1
+
+
+def kind_of_time(device: torch.device) -> str:
+    """What `clock_of` measures, in words."""
+    return TIMES[one_thread(device)]
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """What measures: the processor time of one thread, or else wall time."""
+    return time.process_time if one_thread(device) else time.perf_counter
+
+
+def seconds(action: Callable[[], Any], device: torch.device, clock: Callable[[], float] | None = None) -> float:
+    """Time of one call, from an idle device to an idle device; clock: default `clock_of` the device."""
+    clock = clock or clock_of(device)
     synchronise(device)
     started = clock()
     action()
@@ -157,7 +183,7 @@ def interleaved(
     device: torch.device,
     *,
     warm_up: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of each action in each repeat, in turns (A B A B ...), so that a slow minute hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in actions}

@@ -12,7 +12,6 @@ beside other work, also beside a second benchmark with other images, and still b
 """
 
 import argparse
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,6 @@ DISTANCES = ("sliced_wasserstein", "frechet")
 METHODS = {"reference": "paper", "paper": "paper", "laptop": "laptop"}
 """Method to profile."""
 
-TIMES = {False: "wall time", True: "processor time of one thread"}
-
 WIDTHS = {False: "All have 32 kernels at every level.", True: "Reference and `paper` double their kernels."}
 
 QUICK = {
@@ -50,11 +47,6 @@ QUICK = {
 Point = dict[str, Any]
 
 
-def one_thread(device: torch.device) -> bool:
-    """Whether trainings compute in one thread of the processor."""
-    return device.type == "cpu" and torch.get_num_threads() == 1
-
-
 @dataclass(frozen=True)
 class Run:
     """One training: what is trained on which picture."""
@@ -64,7 +56,7 @@ class Run:
     config: TrainConfig
 
     def file_name(self, device: torch.device) -> str:
-        where = f"{device.type}1" if one_thread(device) else device.type
+        where = f"{device.type}1" if common.one_thread(device) else device.type
         parts = (self.image, self.method, self.config.iterations, self.config.seed, where)
         return common.point_name(*parts, config=self.config)
 
@@ -81,8 +73,7 @@ def trained(run: Run, device: torch.device) -> tuple[SinGAN, float]:
         done.append(train(image, run.config, progress=False, device=device))
 
     reference = run.method == "reference"
-    clock = time.process_time if one_thread(device) else time.perf_counter
-    taken = common.seconds(by_reference if reference else by_package, device, clock)
+    taken = common.seconds(by_reference if reference else by_package, device)
     if not reference:
         return done[0], taken
     levels, z_star, shape = done
@@ -226,11 +217,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="levels after which the width doubles (authors: 4; 0: never)",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--one-thread", action="store_true", help="measure processor time of one thread")
+    common.add_one_thread(parser)
     parser.add_argument("--points", type=Path, default=common.SCRATCH / "convergence", help="folder of finished points")
     arguments = common.parsed(parser, argv, QUICK)
-    if arguments.one_thread:
-        torch.set_num_threads(1)
 
     points = points_of(runs(arguments), arguments.points, arguments.device)
     found = curves(points)
@@ -239,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 Trainings at {arguments.max_size} px of {", ".join(arguments.images)}; reference and `paper` take 3 + 3 steps an
 iteration. {WIDTHS[bool(arguments.double_kernels_every)]} Means over pictures and seeds, {quality.SAMPLES} samples
-each; distances are to the photograph. Times are {TIMES[one_thread(arguments.device)]}.
+each; distances are to the photograph. Times are {common.kind_of_time(arguments.device)}.
 
 {common.markdown(rows(found))}
 

@@ -143,15 +143,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--image", default="mountains", help="a bundled picture")
     parser.add_argument("--counts", nargs="+", type=int, default=[1, 8, 32], help="pictures drawn at once")
     parser.add_argument("--repeats", type=int, default=7)
+    common.add_one_thread(parser)
     arguments = common.parsed(parser, argv, QUICK)
 
     where = common.machine(arguments.device)
     found = {profile: measure(profile, arguments) for profile in arguments.profiles}
-    document = {"image": arguments.image, "machine": where, "profiles": found}
+    measured = common.kind_of_time(arguments.device)
+    document = {"image": arguments.image, "machine": where, "time": measured, "profiles": found}
     sections = "\n\n".join(section(profile, result) for profile, result in found.items())
     text = f"""# Sampling speed
 
-Untrained pyramids; medians of {arguments.repeats} repeats.
+Untrained pyramids; medians of {arguments.repeats} repeats. Times are {measured}.
 
 {sections}
 

@@ -9,7 +9,6 @@ profile's own `penalty_every` stands beside it.
 
 import argparse
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
@@ -66,9 +65,10 @@ class Race:
         repeats: int,
         levels: int,
         device: torch.device,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] | None = None,
     ):
-        self.climbs, self.repeats, self.levels, self.device, self.clock = climbs, repeats, levels, device, clock
+        self.climbs, self.repeats, self.levels, self.device = climbs, repeats, levels, device
+        self.clock = clock or common.clock_of(device)
         self.times: list[Times] = []
         self.own_resize = reference.imresize
         self.turn = 0
@@ -243,11 +243,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--more-repeats", type=int, default=30, help="turns at levels that are fast enough")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds that those may take per level")
     parser.add_argument("--matrix-side", type=int, help="side of the matrices of the peak (default: by the device)")
+    common.add_one_thread(parser)
     arguments = common.parsed(parser, argv, QUICK)
 
     image = sample_image(arguments.image)
     document: dict[str, Any] = {"image": arguments.image, "machine": common.machine(arguments.device), "settings": {}}
-    texts = [f"# Training speed\n\nPicture `{arguments.image}`. {common.described(document['machine'])}\n"]
+    document["time"] = common.kind_of_time(arguments.device)
+    where = common.described(document["machine"])
+    texts = [f"# Training speed\n\nPicture `{arguments.image}`. Times are {document['time']}. {where}\n"]
     for profile in arguments.settings:
         document["settings"][profile], text = measure(profile, image, arguments)
         texts.append(text)

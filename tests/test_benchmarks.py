@@ -206,6 +206,18 @@ def test_a_ratio_is_of_medians_with_the_spread_of_single_repeats():
     assert str(common.ratio([4, 4, 3], [1, 2, 6])) == "2.00 (0.50 to 4.00)"
 
 
+@pytest.mark.parametrize("name", ["speed", "sampling"])
+def test_in_one_thread_waiting_does_not_count(name, run, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: threads)  # other tests go on with theirs
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    document, text = run({"speed": speed, "sampling": sampling}[name], name, "--one-thread")
+    assert document["time"] == "processor time of one thread" and document["time"] in text
+    assert common.seconds(lambda: time.sleep(0.5), CPU) < 0.4
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert common.seconds(lambda: time.sleep(0.5), CPU) > 0.4
+    assert common.kind_of_time(CPU) == "wall time"
+
+
 def test_in_a_race_each_method_gets_its_own_time_alone():
     """Reference: 5 s with its resize and 3 s with the fast one; ours: 10 s for a period of two iterations."""
     clock = Clock()

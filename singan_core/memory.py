@@ -1,4 +1,4 @@
-"""Memory that is free again: kept at hand while a level trains, and given back to the system between levels."""
+"""Memory that is free again: kept at hand for the next maps, and given back to the system between levels."""
 
 import ctypes
 import sys
@@ -12,8 +12,8 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
 def keep_free_memory(device: torch.device) -> None:
     """Let the process keep what it frees, for its next tensors; on Linux, on a CPU, until it ends.
 
-    glibc takes the pages of every map of more than 32 MiB from the system, which clears them first, and gives them back
-    as soon as the map is free: such an iteration takes twice as long.
+    glibc takes the pages of large maps from the system, which clears them first, and gives them back as soon as the map
+    is free: an iteration with maps of more than 32 MiB takes twice as long, and a picture a tenth longer.
     """
     set_option = _of_glibc("mallopt")
     if device.type == "cpu" and set_option is not None:

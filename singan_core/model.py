@@ -20,6 +20,7 @@ from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, tensor_names, write_tensors
 from singan_core.images import check_image
+from singan_core.memory import keep_free_memory
 from singan_core.networks import Discriminator, Generator, folded, pad
 from singan_core.pyramid import PyramidShape, Size, resize, upsample
 
@@ -238,6 +239,7 @@ class SinGAN:
         together = max(1, min(SAMPLE_BATCH, BATCH_VALUES // (math.prod(shape.sizes[last]) * kernels)))
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
         sources = [noise(batch) for batch in batches]
+        keep_free_memory(self.device)
         with torch.inference_mode():
             generators = self.folded()
             images = [self.generate(generators, source, shape, start, last, previous) for source in sources]

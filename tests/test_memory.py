@@ -2,11 +2,14 @@
 
 import platform
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from singan_core.images import data_folder
 from singan_core.memory import keep_free_memory, release_free_memory
 
 PIECES, BYTES = 2000, 100_000
@@ -47,3 +50,26 @@ def test_a_large_map_takes_the_pages_of_the_one_before():
     full = resident()
     release_free_memory(torch.device("cpu"))
     assert full - resident() > 0.9 * side
+
+
+DRAW = """
+import resource
+import subprocess
+import sys
+from singan_core import SinGAN
+
+model = SinGAN.load({path!r}, device="cpu")
+faults = []
+for _ in range(4):
+    model.sample(8)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[-2])
+"""
+
+
+@only_glibc
+@pytest.mark.system
+def test_pictures_are_drawn_into_the_memory_of_those_before():
+    path = next(iter(sorted((data_folder() / "pretrained").glob("*.safetensors"))))
+    found = subprocess.run([sys.executable, "-c", DRAW.format(path=str(path))], capture_output=True, text=True)
+    assert int(found.stdout) < 200, found.stderr  # some thousands where every map takes new pages

@@ -262,5 +262,6 @@ def test_a_real_batch_takes_as_long_as_the_simulated_one(tmp_path):
         tasks.append(task(seconds, *["shared"] * (run.path in noted)))
     found = simulate(tasks, {"shared": max(noted.values())}, workers)
     assert len(found.waits) == workers - 1
-    # Left out is Dask's own work, some hundredths of a second for each run.
-    assert found.makespan == pytest.approx(measured, rel=0.05)
+    # Left out is Dask's own work: for each run some hundredths of a second, tenths where others use the machine. One
+    # worker after the other would take twice as long, and nobody waiting for the pyramid a fifth less.
+    assert found.makespan == pytest.approx(measured, rel=0.12)

@@ -373,9 +373,10 @@ def test_super_resolve_trains_with_its_settings_and_enlarges(pasted, tmp_path):
 
 def test_animate_trains_with_its_settings_and_writes_a_gif(pasted, tmp_path):
     options = ["--frames", "3", "--start-scale", "1", "--size", "20", "30", "--store", "moving", "--fps", "5"]
-    assert main(["animate", "pasted.png", *SHORT, *options]) == 0
+    longer = ["--iterations", "20"]  # until something moves: of frames that are equal the file keeps one
+    assert main(["animate", "pasted.png", *SHORT, *longer, *options]) == 0
     (trained,) = (tmp_path / "moving").iterdir()
-    config = TrainConfig.for_profile("smoke", iterations=1, kernels=4, max_kernels=4)
+    config = TrainConfig.for_profile("smoke", iterations=20, kernels=4, max_kernels=4)
     assert load_run(trained).config == animation_config(config)
     with Image.open(tmp_path / "samples" / "pasted" / "animation_scale1_20x30_seed0.gif") as gif:
         assert (gif.size, gif.n_frames, gif.info["duration"]) == ((30, 20), 3, 200)

@@ -96,8 +96,8 @@ def folded(generator: Generator, dtype: torch.dtype) -> Generator:
 def memory_format(device: torch.device) -> torch.memory_format:
     """The order of networks and images in memory in which convolutions are fastest.
 
-    Channels last on a GPU and on processors with vectors of 512 bits. On others the gradients of weights take two to
-    five times as long so, and all else as long as channel by channel.
+    Channels last on a GPU and on processors with vectors of 512 bits. With those of 256 bits the gradients of weights
+    take two to five times as long so, and all else as long as channel by channel; others have not been measured.
     """
     wide = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512"
     return torch.channels_last if wide else torch.contiguous_format

@@ -40,7 +40,7 @@ def pays(x: Tensor, weight: Tensor) -> bool:
 def _available() -> bool:
     """NNPACK is there, nobody has switched it off, and the vectors are those that it was written for.
 
-    With vectors of 512 bits, which it does not use, oneDNN is as fast without the transforms.
+    Processors with vectors of 512 bits, which oneDNN uses and NNPACK does not, have not been measured.
     """
     return (
         torch.backends.cpu.get_cpu_capability() == "AVX2"

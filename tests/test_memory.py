@@ -54,8 +54,6 @@ def test_a_large_map_takes_the_pages_of_the_one_before():
 
 DRAW = """
 import resource
-import subprocess
-import sys
 from singan_core import SinGAN
 
 model = SinGAN.load({path!r}, device="cpu")

@@ -122,12 +122,19 @@ def cluster(scheduler: str | None, tasks: int) -> Iterator[Client]:
         }
         for number, environment in enumerate(local_workers(tasks))
     }
-    # In place of Dask's own variables, which slow PyTorch down in the kernels (one thread, memory given back at once).
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"}}):
+    with dask.config.set(LOCAL_SETTINGS):
         scheduling = {"cls": Scheduler, "options": here | {"dashboard_address": "127.0.0.1:0"}}
         with SpecCluster(workers, scheduling) as local, Client(local) as client:
             yield client
 
+
+LOCAL_SETTINGS = {
+    # In place of Dask's own variables, which slow PyTorch down in the kernels (one thread, memory given back at once).
+    "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"},
+    # After 15 s Dask would give up a worker that died for good, while on a slow machine the next one is still starting.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
+}
+"""What Dask does otherwise in a cluster of this machine."""
 
 IGNORE_INTERRUPTS = """
 import signal

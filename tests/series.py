@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import dask
 import nbformat
 import pytest
 from distributed import LocalCluster
@@ -20,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 from singan_core.notebooks import CHECKOUT, Outcome, digest_of_cells
-from singan_core.reproduce import reproduce
+from singan_core.reproduce import LOCAL_SETTINGS, reproduce
 
 ABOUT_THE_KERNEL = """
 import json, os, sys
@@ -136,7 +137,10 @@ def sources(tmp_path) -> list[Path]:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[LocalCluster]:
     """One worker, to share among tests: starting one takes seconds."""
-    with LocalCluster(n_workers=1, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster:
+    with (
+        dask.config.set(LOCAL_SETTINGS),
+        LocalCluster(n_workers=1, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster,
+    ):
         yield cluster
 
 

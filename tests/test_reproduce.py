@@ -153,6 +153,17 @@ def test_a_killed_worker_is_replaced_and_its_notebook_completes(cluster, tmp_pat
     assert outcome.error is None and (tmp_path / "killed").exists()
 
 
+def test_a_worker_that_takes_long_to_come_back_is_not_given_up():
+    """Dask asks whether it is back as long after its death as this setting says: here at once, before it can be."""
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0.01 s"}), batch.cluster(None, tasks=1) as client:
+        (killed,) = client.run(os.getpid).values()
+        os.kill(killed, signal.SIGKILL)
+        while killed in client.run(os.getpid, on_error="ignore").values():
+            time.sleep(0.1)
+        client.wait_for_workers(1, timeout=120)
+        assert list(client.run(os.getpid).values()) != [killed]
+
+
 def test_a_notebook_that_kills_every_worker_fails_with_the_reason(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     kills = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)"

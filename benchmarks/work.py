@@ -27,11 +27,13 @@ EXPLANATION = """Operations: of convolutions, counted as if all were direct ones
 iteration runs. Machine's peak: the best of several products of square matrices and of several wide convolutions.
 Convolution's peak: the best of several direct forward passes of one hidden layer at this size. Both are measured in
 this run and in the method's precision, float32 on CUDA with TF32 if the convolutions have it. In the shares below, the
-double backward has no line of its own: it consists of convolutions, forward ones and, in large maps, backward ones."""
+double backward has no line of its own: it consists of convolutions, forward ones and, in large maps, backward ones.
+Matrix products are resizing and, in large maps on a CPU, convolutions to few channels."""
 
 GROUPS = {
     "convolution backward": ("convolution_backward", "dgrad", "wgrad", "backward_data", "backward_weights"),
     "convolution forward": ("convolution", "conv2d", "fprop", "gemm", "winograd"),
+    "matrix products": ("::mm", "::bmm", "::addmm"),
     "batch norm": ("batch_norm", "batchnorm", "bn_", "welford", "native_norm"),
     "activation": ("leaky_relu", "leakyrelu", "tanh"),
     "optimizer": ("adam", "optimizer", "multi_tensor_apply"),

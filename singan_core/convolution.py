@@ -1,8 +1,8 @@
 """Convolution with faster gradients for large maps: of its weights, and second ones, which the gradient penalty needs.
 
-Function and kernels are PyTorch's own. Ours is what is asked of them: PyTorch's second derivative convolves with
-kernels of the size of the image, and takes three times as long as the two convolutions that it comes to; and on a CPU
-the gradient of the weights of maps that outgrow the caches takes up to three times as long in one piece as in bands.
+PyTorch's second derivative convolves with kernels of the size of the image, and takes three times as long as the two
+convolutions that it comes to; and on a CPU the gradient of the weights of maps that outgrow the caches takes up to
+three times as long in one piece as in bands. The convolutions themselves are PyTorch's own, `narrow` or `winograd`.
 """
 
 import itertools
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from singan_core.winograd import convolve, pays
+from singan_core import narrow, winograd
 
 BAND = 4 * 2**20
 """Bytes of the input that one band of rows has at most, on a CPU."""
@@ -27,8 +27,8 @@ class Convolution(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, out, H - k + 1, W - k + 1) from (N, in, H, W), for kernels k x k."""
         weight, bias, kind = self.weight, self.bias, x.device.type
-        pixels = x.numel() // x.shape[1]
-        if kind == "cpu" and pixels * max(weight.shape[:2]) ** 2 < SMALL:
+        pixels, (few, many) = x.numel() // x.shape[1], sorted(weight.shape[:2])
+        if kind == "cpu" and pixels * many**2 < SMALL and not narrow.pays(few, pixels * many):
             return F.conv2d(x, weight, bias)
         # a function of one's own has to see to autocast itself
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
@@ -39,7 +39,7 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return convolve(x, weight, bias)
+        return _convolve(x, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -64,7 +64,7 @@ class _GradientOfInput(torch.autograd.Function):
     def backward(ctx, v):
         grad, weight = ctx.saved_tensors
         return (
-            convolve(v, weight) if _wanted(ctx, 0) else None,
+            _convolve(v, weight) if _wanted(ctx, 0) else None,
             None,
             _gradient_of_weight(grad, v, weight) if _wanted(ctx, 2) else None,
         )
@@ -83,19 +83,33 @@ class _GradientOfWeight(torch.autograd.Function):
     def backward(ctx, v):
         grad, x = ctx.saved_tensors
         return (
-            convolve(x, v) if _wanted(ctx, 0) else None,
+            _convolve(x, v) if _wanted(ctx, 0) else None,
             _gradient_of_input(grad, x, v) if _wanted(ctx, 1) else None,
             None,
         )
 
 
+def _narrow(few: int, wide: Tensor) -> bool:
+    return wide.device.type == "cpu" and narrow.pays(few, wide.numel())
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if _narrow(weight.shape[0], x):
+        return narrow.convolve(x, weight, bias)
+    return winograd.convolve(x, weight, bias)
+
+
 def _gradient_of_input(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    if pays(grad, weight):
-        return convolve(grad, weight.flip(2, 3).transpose(0, 1), padding=weight.shape[-1] - 1)
+    if _narrow(weight.shape[1], grad):
+        return narrow.gradient_of_input(grad, weight)
+    if winograd.pays(grad, weight):
+        return winograd.convolve(grad, weight.flip(2, 3).transpose(0, 1), padding=weight.shape[-1] - 1)
     return _gradients(grad, x, weight, (True, False, False))[0]
 
 
 def _gradient_of_weight(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    if _narrow(weight.shape[0], x):
+        return narrow.gradient_of_weight(grad, x)
     rows, halo = grad.shape[2], x.shape[2] - grad.shape[2]
     bands = 1 if x.is_cuda else min(rows, -(-x.numel() * x.element_size() // BAND))
     if bands == 1:

@@ -4,6 +4,9 @@ Function and kernels are PyTorch's own. Ours is the second derivative, in seven 
 PyTorch's takes about thirty, a quarter of the training time.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -20,6 +23,19 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         statistics = self.running_mean, self.running_var, self.momentum, self.eps
         return _Normalize.apply(x, self.weight, self.bias, *statistics)
+
+
+@contextlib.contextmanager
+def counting_twice(network: nn.Module) -> Iterator[None]:
+    """One pass through the network in place of two of the same images: the running statistics move as by both."""
+    momenta = {module: module.momentum for module in network.modules() if isinstance(module, BatchNorm)}
+    for norm, momentum in momenta.items():
+        norm.momentum = 1 - (1 - momentum) ** 2
+    try:
+        yield
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
 
 
 class _Normalize(torch.autograd.Function):

@@ -47,8 +47,9 @@ def training_costs(config: TrainConfig, shape: PyramidShape) -> list[LevelCost]:
         # backward is two convolutions for each, but one for the first, whose input needs no gradient
         critic_step = g + 6 * d - 2 * first_d + penalty * (6 * d - 2 * discriminator[-1])
         generator_step = (1 + rebuilt) * (3 * g - first_g) + 2 * d
-        operations = critics * (drawn + count * critic_step) + generators * count * generator_step
-        passes = critics * (len(below) + 7 + 6 * penalty) + generators * (5 + 3 * rebuilt)
+        # the first generator step has the fake of the last discriminator step
+        operations = critics * (drawn + count * critic_step) + count * (generators * generator_step - g)
+        passes = critics * (len(below) + 7 + 6 * penalty) + generators * (5 + 3 * rebuilt) - 1
         peak = _step_memory(config, level, count, size) + _kept_memory(config, shape, level)
         costs.append(LevelCost(config.iterations_at(level), operations, config.layers * passes, peak))
     return costs
@@ -101,7 +102,8 @@ def _step_memory(config: TrainConfig, level: int, count: int, size: Size) -> flo
     """Bytes of hidden maps at the peak of an iteration: the discriminator's step with penalty or the generator's step.
 
     Backward needs two maps for each hidden layer that was passed forward: the convolution's output and the normalised
-    one. The penalty is a forward and a backward pass, both kept. Besides there are some maps in the making.
+    one. The penalty is a forward and a backward pass, both kept, and so is the pass of the fake, for the generator's
+    step. Besides there are some maps in the making.
     """
     values = count * config.kernels_at(level)
 
@@ -110,7 +112,7 @@ def _step_memory(config: TrainConfig, level: int, count: int, size: Size) -> flo
         return [height * width for height, width in sides]
 
     own, padded = maps(0), maps(2 * config.layers)
-    critic_step = 8 * sum(own) + 4 * own[0]
+    critic_step = 2 * sum(padded) + 4 * sum(own) + 3 * own[0]
     generator_step = 2 * sum(own) + (4 if config.alpha else 2) * sum(padded) + 3 * padded[0]
     return float(_value(config) * values * max(critic_step, generator_step))
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from singan_core.batchnorm import counting_twice
 from singan_core.colours import find_palette, quantise
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
@@ -227,17 +228,24 @@ class LevelTrainer:
         margin = self.config.layers
         real = self.view.cut(self.real)
         noise = self.amplitude * self.view.noise()
-        for due in penalty_due:
+        for step, due in enumerate(penalty_due, start=1):
             previous = self.view.previous()
-            with torch.no_grad(), self._autocast():
-                fake = self.generator(noise, previous)
-            critic_real, critic_fake = self._discriminator_step(real, fake, due)
+            if step < len(penalty_due):
+                with torch.no_grad(), self._autocast():
+                    fake = self.generator(noise, previous)
+            else:  # drawn once for this step and for the generator's first, which the authors draw twice
+                with counting_twice(self.generator), self._autocast():
+                    fake = self.generator(noise, previous)
+            critic_real, critic_fake = self._discriminator_step(real, fake.detach(), due)
         below = self.view.cut(self.reconstruction_below, margin)
         fixed_noise = self.reconstruction_noise
         fixed_noise = torch.zeros_like(below) if fixed_noise is None else self.view.cut(fixed_noise, margin)
         rebuilt_from = [fixed_noise, below]
-        for _ in range(self.config.generator_steps):  # the last noise and previous image are kept, as the authors do
-            generator_fake, reconstruction = self._generator_step(real, noise, previous, rebuilt_from)
+        for step in range(self.config.generator_steps):
+            if step:  # the last noise and previous image are kept, as the authors do
+                with self._autocast():
+                    fake = self.generator(noise, previous)
+            generator_fake, reconstruction = self._generator_step(real, fake, rebuilt_from)
         self.losses.copy_(
             torch.stack([critic_real, critic_fake, self.penalty, generator_fake, reconstruction]).detach()
         )
@@ -266,28 +274,25 @@ class LevelTrainer:
         with self._autocast():
             critic_real = critic_score(self.discriminator, real)
             critic_fake = critic_score(self.discriminator, fake)
-            loss = critic_fake - critic_real
-            if penalty_due:
-                mix = torch.rand((), generator=self.rng, device=real.device, dtype=real.dtype)
-                penalty = gradient_penalty(self.discriminator, real, fake, mix)
-                loss = loss + self.config.penalty_weight * self.config.penalty_every * penalty
-                self.penalty.copy_(penalty.detach())
         self.optimizer_d.zero_grad()
-        loss.backward()
+        (critic_fake - critic_real).backward()
+        if penalty_due:  # by itself, so that the graphs of the two scores are gone before: a third of the memory
+            mix = torch.rand((), generator=self.rng, device=real.device, dtype=real.dtype)
+            with self._autocast():
+                penalty = gradient_penalty(self.discriminator, real, fake, mix)
+            (self.config.penalty_weight * self.config.penalty_every * penalty).backward()
+            self.penalty.copy_(penalty.detach())
         self.optimizer_d.step()
         return critic_real, critic_fake
 
-    def _generator_step(
-        self, real: Tensor, noise: Tensor, previous: Tensor, rebuilt_from: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def _generator_step(self, real: Tensor, fake: Tensor, rebuilt_from: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Minimise -D(G(z)) + alpha * MSE(G(z*), x) (equations 4 and 5). Gives D(G(z)) and the MSE.
 
-        With a texture_weight, that times the texture loss of G(z) is added, in the images' type also under autocast.
-        The fake is computed anew in each step: the authors' loop reuses one graph over changed weights, which newer
-        versions of PyTorch rightly refuse.
+        fake: G(z), with the graph of the weights as they are: the authors' loop reuses one graph over changed weights,
+        which newer versions of PyTorch rightly refuse. With a texture_weight, that times the texture loss of G(z) is
+        added, in the images' type also under autocast.
         """
         with self._autocast():
-            fake = self.generator(noise, previous)
             generator_fake = critic_score(self.discriminator, fake)
             loss, reconstruction = -generator_fake, torch.zeros_like(generator_fake)
             if self.config.alpha:

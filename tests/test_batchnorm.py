@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from singan_core.batchnorm import BatchNorm, _Normalize
+from singan_core.batchnorm import BatchNorm, _Normalize, counting_twice
 
 
 def filled(layer):
@@ -77,3 +77,15 @@ def test_finished_levels_normalise_by_their_running_statistics():
         layer.running_var += 1.0
     x = features(dtype=torch.float32)
     torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_one_pass_that_counts_twice_moves_the_statistics_as_two_do():
+    once, twice = nn.Sequential(BatchNorm(4)), nn.Sequential(nn.BatchNorm2d(4))
+    x = features(dtype=torch.float32)
+    with counting_twice(once):
+        once(x)
+    for _ in range(2):
+        twice(x)
+    for own, expected in ((once[0].running_mean, twice[0].running_mean), (once[0].running_var, twice[0].running_var)):
+        torch.testing.assert_close(own, expected)
+    assert once[0].momentum == twice[0].momentum == 0.1

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from singan_core import winograd
 from singan_core.batchnorm import BatchNorm
 from singan_core.convolution import Convolution
 
@@ -90,17 +91,20 @@ def folded(generator: Generator, dtype: torch.dtype) -> Generator:
     for target, block in zip((copy.head, *copy.body), (generator.head, *generator.body), strict=True):
         target[0], target[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
     copy.tail.load_state_dict(generator.tail.state_dict())
-    return copy.to(dtype, memory_format=memory_format(tail.weight.device)).eval().requires_grad_(False)
+    layout = memory_format(tail.weight.device, tail.in_channels, dtype)
+    return copy.to(dtype, memory_format=layout).eval().requires_grad_(False)
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """The order of networks and images in memory in which convolutions are fastest.
+def memory_format(device: torch.device, kernels: int, dtype: torch.dtype) -> torch.memory_format:
+    """The order in memory in which networks of so many kernels, computed in this type, and their images are fastest.
 
     Channels last on a GPU and on processors with vectors of 512 bits. With those of 256 bits the gradients of weights
-    take two to five times as long so, and all else as long as channel by channel; others have not been measured.
+    take two to five times as long so, and all else as long as channel by channel; others have not been measured. What
+    Winograd's algorithm convolves has to lie channel by channel.
     """
     wide = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return torch.channels_last if wide else torch.contiguous_format
+    last = wide and not winograd.convolves(device, kernels, dtype)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -26,7 +26,7 @@ from singan_core.progress import Callback, Reporter, deferred_interrupt
 from singan_core.pyramid import PyramidShape, build_pyramid, upsample
 from singan_core.targets import Targets, at_level, checked_targets, targets_key
 from singan_core.texture import TextureLoss, make_features
-from singan_core.views import make_view
+from singan_core.views import computing_type, make_view
 
 
 @torch.inference_mode(False)
@@ -127,8 +127,15 @@ def training_images(
     reals = list(pyramid.images)
     for level, picture in checked_targets(targets, pyramid.shape).items():
         reals[level] = at_level(picture.detach(), pyramid.shape, level)
-    layout = memory_format(device)
-    return pyramid.shape, [real.to(device, config.dtype, memory_format=layout) for real in reals]
+    layouts = [_layout(config, level, device) for level in range(len(reals))]
+    return pyramid.shape, [
+        real.to(device, config.dtype, memory_format=layout) for real, layout in zip(reals, layouts, strict=True)
+    ]
+
+
+def _layout(config: TrainConfig, level: int, device: torch.device) -> torch.memory_format:
+    """The order in memory of a level's networks and images while it is trained."""
+    return memory_format(device, config.kernels_at(level), computing_type(config, device))
 
 
 def _checked_base(base: SinGAN | None, config: TrainConfig, shape: PyramidShape, device: torch.device) -> SinGAN | None:
@@ -174,7 +181,7 @@ class LevelTrainer:
             initialise(self.generator, rng)
             initialise(self.discriminator, rng)
         for network in (self.generator, self.discriminator):  # only now: weights are drawn in the order of memory
-            network.to(memory_format=memory_format(real.device))
+            network.to(memory_format=_layout(config, self.index, real.device))
         self.optimizer_g, self.optimizer_d = (
             torch.optim.Adam(
                 trained_parameters(network),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from singan_core.colours import quantise
+from singan_core.config import TrainConfig
 from singan_core.model import SinGAN, noise_shape, pad_noise
 from singan_core.networks import Generator, fast_bfloat16, measure_statistics, pad
 from singan_core.pyramid import resize_matrix, upsample, upsample_ratio
@@ -35,7 +36,7 @@ class WholeImage:
 
     def __init__(self, model: SinGAN, rng: torch.Generator, palette: Tensor | None = None):
         self.model, self.rng, self.index, self.palette = model, rng, len(model.levels), palette
-        self.dtype = _computing_type(model)
+        self.dtype = computing_type(model.config, model.device)
         self.generators = model.folded(self.dtype)
         self.size = model.shape.sizes[self.index]
         sizes, factor = model.shape.sizes[: self.index + 1], model.shape.factor
@@ -87,7 +88,7 @@ class RandomWindows:
     def __init__(self, model: SinGAN, rng: torch.Generator, count: int = WINDOWS, palette: Tensor | None = None):
         self.model, self.rng, self.index, self.count = model, rng, len(model.levels), count
         self.palette = palette
-        self.dtype = _computing_type(model)
+        self.dtype = computing_type(model.config, model.device)
         self.generators = model.folded(self.dtype)
         self.margin = model.config.layers
         sizes, factor = model.shape.sizes[: self.index + 1], model.shape.factor
@@ -214,7 +215,6 @@ def _matrix_to(below: int, side: int, ratio: float | None, like: Tensor) -> Tens
     return resize_matrix(below, side, ratio or side / below, like.device, like.dtype)
 
 
-def _computing_type(model: SinGAN) -> torch.dtype:
-    """Floating-point type of the convolutions."""
-    mixed = model.config.precision == "mixed" and fast_bfloat16(model.device)
-    return torch.bfloat16 if mixed else model.config.dtype
+def computing_type(config: TrainConfig, device: torch.device) -> torch.dtype:
+    """Floating-point type of the convolutions in a training."""
+    return torch.bfloat16 if config.precision == "mixed" and fast_bfloat16(device) else config.dtype

@@ -4,6 +4,11 @@ PyTorch convolves on a CPU with oneDNN, product by product. It also carries NNPA
 pixels so that a 3x3 convolution becomes products of single numbers, but does not use it for a few images at a time.
 """
 
+import functools
+import platform
+import re
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,23 +33,41 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int
 
 def pays(x: Tensor, weight: Tensor) -> bool:
     """Whether Winograd's algorithm is the faster one for x (N, in, H, W) and a weight (out, in, k, k)."""
-    return (
-        x.dtype == torch.float32
-        and x.device.type == "cpu"
-        and weight.shape[-1] == 3
-        and min(weight.shape[:2]) >= KERNELS
-        and _available()
-    )
+    return weight.shape[-1] == 3 and convolves(x.device, min(weight.shape[:2]), x.dtype)
+
+
+def convolves(device: torch.device, kernels: int, dtype: torch.dtype) -> bool:
+    """Whether hidden layers of so many kernels are convolved so, where they are computed in this type."""
+    return device.type == "cpu" and dtype == torch.float32 and kernels >= KERNELS and _available()
 
 
 def _available() -> bool:
-    """NNPACK is there, nobody has switched it off, and the vectors are those that it was written for.
-
-    Processors with vectors of 512 bits, which oneDNN uses and NNPACK does not, have not been measured.
-    """
+    """NNPACK is there, nobody has switched it off, and the processor works in the vectors that it was written for."""
     return (
-        torch.backends.cpu.get_cpu_capability() == "AVX2"
+        _works_in_256_bits()
         and torch._C._get_nnpack_enabled()
         and torch.backends.nnpack.is_available()
         and hasattr(torch, "_nnpack_spatial_convolution")
     )
+
+
+def _works_in_256_bits() -> bool:
+    """Whether vectors of 512 bits, which oneDNN uses and NNPACK does not, are missing or gain nothing.
+
+    AMD's Zen 4 takes them in halves. Others that have them are taken to gain by them, which has not been measured.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    return capability == "AVX2" or (capability == "AVX512" and _is_zen4())
+
+
+@functools.cache
+def _is_zen4() -> bool:
+    try:
+        return names_zen4(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore"))
+    except OSError:  # not Linux
+        return names_zen4(platform.processor())
+
+
+def names_zen4(name: str) -> bool:
+    """Whether a system's description of a processor is one of AMD's family 25, of which Zen 4 alone has 512 bits."""
+    return "AuthenticAMD" in name and re.search(r"family\s*:?\s*25\b", name, re.IGNORECASE) is not None

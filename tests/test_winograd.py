@@ -9,6 +9,7 @@ from torch import nn
 
 from singan_core import convolution, winograd
 from singan_core.convolution import Convolution
+from singan_core.networks import memory_format
 from singan_core.winograd import convolve, pays
 from tests.test_convolution import penalty_gradients
 
@@ -63,7 +64,43 @@ def test_it_pays_for_wide_networks_in_single_precision_on_a_processor_without_wi
     with torch.backends.nnpack.flags(enabled=False):
         assert not pays(x, weight)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    for halved in (True, False):
+        monkeypatch.setattr(winograd, "_is_zen4", lambda halved=halved: halved)
+        assert pays(x, weight) == halved
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     assert not pays(x, weight)
+
+
+@needs_nnpack
+def test_networks_lie_in_memory_as_their_convolutions_want_them(monkeypatch):
+    monkeypatch.setattr(winograd, "_is_zen4", lambda: True)
+    cpu, by_channel, last = torch.device("cpu"), torch.contiguous_format, torch.channels_last
+    expected = {
+        ("AVX2", 32, torch.float32): by_channel,
+        ("AVX512", 32, torch.float32): last,
+        ("AVX512", 64, torch.float32): by_channel,
+        ("AVX512", 64, torch.bfloat16): last,
+    }
+    for (capability, kernels, dtype), layout in expected.items():
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert memory_format(cpu, kernels, dtype) == layout
+    assert memory_format(torch.device("cuda"), 64, torch.float32) == last
+
+
+@pytest.mark.parametrize(
+    ("name", "zen4"),
+    [
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC 9454\n", True),
+        ("AMD64 Family 25 Model 97 Stepping 2, AuthenticAMD", True),
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n", False),
+        ("vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 25\n", False),
+        ("Intel64 Family 6 Model 140 Stepping 1, GenuineIntel", False),
+        ("", False),
+    ],
+    ids=["Linux", "Windows", "Zen 5", "Intel", "Intel, Windows", "not told"],
+)
+def test_zen4_is_known_by_its_family(name, zen4):
+    assert winograd.names_zen4(name) == zen4
 
 
 def test_without_nnpack_the_convolution_is_pytorchs_own(monkeypatch, narrow_vectors):

@@ -28,7 +28,7 @@ class Convolution(nn.Conv2d):
         """(N, out, H - k + 1, W - k + 1) from (N, in, H, W), for kernels k x k."""
         weight, bias, kind = self.weight, self.bias, x.device.type
         pixels, (few, many) = x.numel() // x.shape[1], sorted(weight.shape[:2])
-        if kind == "cpu" and pixels * many**2 < SMALL and not narrow.pays(few, pixels * many):
+        if kind == "cpu" and pixels * many**2 < SMALL and not narrow.pays(few, pixels * many // len(x)):
             return F.conv2d(x, weight, bias)
         # a function of one's own has to see to autocast itself
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
@@ -90,7 +90,7 @@ class _GradientOfWeight(torch.autograd.Function):
 
 
 def _narrow(few: int, wide: Tensor) -> bool:
-    return wide.device.type == "cpu" and narrow.pays(few, wide.numel())
+    return wide.device.type == "cpu" and narrow.pays(few, wide[0].numel())
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

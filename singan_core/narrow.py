@@ -13,11 +13,11 @@ FEW = 3
 """Channels up to which this is used: those of an image."""
 
 VALUES = 500_000
-"""Numbers in the map of the many channels from which on it pays; below, the calls cost what they save."""
+"""Numbers of one image in its map of the many channels from which on it pays; below, calls cost what they save."""
 
 
 def pays(few: int, values: int) -> bool:
-    """Whether this is faster than PyTorch's own: channels on one side, and numbers in the map on the other."""
+    """Whether this is faster than PyTorch's own, by the channels on one side and an image's numbers on the other."""
     return few <= FEW and values >= VALUES
 
 

@@ -91,11 +91,11 @@ def folded(generator: Generator, dtype: torch.dtype) -> Generator:
     for target, block in zip((copy.head, *copy.body), (generator.head, *generator.body), strict=True):
         target[0], target[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
     copy.tail.load_state_dict(generator.tail.state_dict())
-    layout = memory_format(tail.weight.device, tail.in_channels, dtype)
+    layout = memory_format(tail.weight.device, tail.in_channels, dtype, training=False)
     return copy.to(dtype, memory_format=layout).eval().requires_grad_(False)
 
 
-def memory_format(device: torch.device, kernels: int, dtype: torch.dtype) -> torch.memory_format:
+def memory_format(device: torch.device, kernels: int, dtype: torch.dtype, training: bool) -> torch.memory_format:
     """The order in memory in which networks of so many kernels, computed in this type, and their images are fastest.
 
     Channels last on a GPU and on processors with vectors of 512 bits. With those of 256 bits the gradients of weights
@@ -103,7 +103,7 @@ def memory_format(device: torch.device, kernels: int, dtype: torch.dtype) -> tor
     Winograd's algorithm convolves has to lie channel by channel.
     """
     wide = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512"
-    last = wide and not winograd.convolves(device, kernels, dtype)
+    last = wide and not winograd.convolves(device, kernels, dtype, training)
     return torch.channels_last if last else torch.contiguous_format
 
 

@@ -135,7 +135,7 @@ def training_images(
 
 def _layout(config: TrainConfig, level: int, device: torch.device) -> torch.memory_format:
     """The order in memory of a level's networks and images while it is trained."""
-    return memory_format(device, config.kernels_at(level), computing_type(config, device))
+    return memory_format(device, config.kernels_at(level), computing_type(config, device), training=True)
 
 
 def _checked_base(base: SinGAN | None, config: TrainConfig, shape: PyramidShape, device: torch.device) -> SinGAN | None:

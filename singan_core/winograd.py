@@ -16,6 +16,9 @@ from torch import Tensor
 KERNELS = 64
 """Channels below which transforming tiles costs more than it saves, in and out."""
 
+KERNELS_BESIDE_ONEDNN = 128
+"""The same in training, on processors where oneDNN's gradients of weights are faster channels last."""
+
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 0) -> Tensor:
     """`F.conv2d(x, weight, bias, padding=padding)`, by Winograd's algorithm where that pays.
@@ -32,13 +35,19 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int
 
 
 def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether Winograd's algorithm is the faster one for x (N, in, H, W) and a weight (out, in, k, k)."""
-    return weight.shape[-1] == 3 and convolves(x.device, min(weight.shape[:2]), x.dtype)
+    """Whether Winograd's algorithm is the faster one for x (N, in, H, W) and a weight (out, in, k, k).
+
+    It is not where x lies channels last: `convolves` says for which networks it should not.
+    """
+    drawing = convolves(x.device, min(weight.shape[:2]), x.dtype, training=False)
+    return drawing and weight.shape[-1] == 3 and x.is_contiguous()
 
 
-def convolves(device: torch.device, kernels: int, dtype: torch.dtype) -> bool:
+def convolves(device: torch.device, kernels: int, dtype: torch.dtype, training: bool) -> bool:
     """Whether hidden layers of so many kernels are convolved so, where they are computed in this type."""
-    return device.type == "cpu" and dtype == torch.float32 and kernels >= KERNELS and _available()
+    beside = training and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    enough = kernels >= (KERNELS_BESIDE_ONEDNN if beside else KERNELS)
+    return device.type == "cpu" and dtype == torch.float32 and enough and _available()
 
 
 def _available() -> bool:

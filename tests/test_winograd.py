@@ -61,6 +61,7 @@ def test_it_pays_for_wide_networks_in_single_precision_on_a_processor_without_wi
     assert not pays(x.bfloat16(), weight.bfloat16())
     assert not pays(x, torch.zeros(3, 128, 3, 3)) and not pays(torch.zeros(1, 3, 60, 60), torch.zeros(128, 3, 3, 3))
     assert not pays(x, torch.zeros(128, 128, 5, 5))
+    assert not pays(x.contiguous(memory_format=torch.channels_last), weight)
     with torch.backends.nnpack.flags(enabled=False):
         assert not pays(x, weight)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
@@ -75,16 +76,17 @@ def test_it_pays_for_wide_networks_in_single_precision_on_a_processor_without_wi
 def test_networks_lie_in_memory_as_their_convolutions_want_them(monkeypatch):
     monkeypatch.setattr(winograd, "_is_zen4", lambda: True)
     cpu, by_channel, last = torch.device("cpu"), torch.contiguous_format, torch.channels_last
-    expected = {
-        ("AVX2", 32, torch.float32): by_channel,
-        ("AVX512", 32, torch.float32): last,
-        ("AVX512", 64, torch.float32): by_channel,
-        ("AVX512", 64, torch.bfloat16): last,
+    expected = {  # in training and in drawing
+        ("AVX2", 32, torch.float32): (by_channel, by_channel),
+        ("AVX512", 32, torch.float32): (last, last),
+        ("AVX512", 64, torch.float32): (last, by_channel),
+        ("AVX512", 128, torch.float32): (by_channel, by_channel),
+        ("AVX512", 128, torch.bfloat16): (last, last),
     }
-    for (capability, kernels, dtype), layout in expected.items():
+    for (capability, *network), layouts in expected.items():
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
-        assert memory_format(cpu, kernels, dtype) == layout
-    assert memory_format(torch.device("cuda"), 64, torch.float32) == last
+        assert tuple(memory_format(cpu, *network, training) for training in (True, False)) == layouts
+    assert memory_format(torch.device("cuda"), 64, torch.float32, training=False) == last
 
 
 @pytest.mark.parametrize(

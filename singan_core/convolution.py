@@ -18,7 +18,7 @@ BAND = 4 * 2**20
 """Bytes of the input that one band of rows has at most, on a CPU."""
 
 SMALL = 4e7
-"""Pixels times the square of the wider side's channels below which, on a CPU, calling Python costs what is won."""
+"""An image's pixels times the square of the wider side's channels below which, on a CPU, Python costs what is won."""
 
 
 class Convolution(nn.Conv2d):
@@ -27,8 +27,8 @@ class Convolution(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, out, H - k + 1, W - k + 1) from (N, in, H, W), for kernels k x k."""
         weight, bias, kind = self.weight, self.bias, x.device.type
-        pixels, (few, many) = x.numel() // x.shape[1], sorted(weight.shape[:2])
-        if kind == "cpu" and pixels * many**2 < SMALL and not narrow.pays(few, pixels * many // len(x)):
+        pixels, (few, many) = x.shape[2] * x.shape[3], sorted(weight.shape[:2])
+        if kind == "cpu" and pixels * many**2 < SMALL and not narrow.pays(few, many, pixels):
             return F.conv2d(x, weight, bias)
         # a function of one's own has to see to autocast itself
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
@@ -90,7 +90,7 @@ class _GradientOfWeight(torch.autograd.Function):
 
 
 def _narrow(few: int, wide: Tensor) -> bool:
-    return wide.device.type == "cpu" and narrow.pays(few, wide[0].numel())
+    return wide.device.type == "cpu" and narrow.pays(few, wide.shape[1], wide.shape[2] * wide.shape[3])
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -131,10 +131,10 @@ def cluster(scheduler: str | None, tasks: int) -> Iterator[Client]:
 LOCAL_SETTINGS = {
     # In place of Dask's own variables, which slow PyTorch down in the kernels (one thread, memory given back at once).
     "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"},
-    # After 15 s Dask would give up a worker that died for good, while on a slow machine the next one is still starting.
+    # After 15 s Dask would give up for good a worker that died, while on a slow machine the next is still starting.
     "distributed.deploy.lost-worker-timeout": "1 hour",
 }
-"""What Dask does otherwise in a cluster of this machine."""
+"""Dask's settings for a cluster of this machine."""
 
 IGNORE_INTERRUPTS = """
 import signal

@@ -127,9 +127,8 @@ def training_images(
     reals = list(pyramid.images)
     for level, picture in checked_targets(targets, pyramid.shape).items():
         reals[level] = at_level(picture.detach(), pyramid.shape, level)
-    layouts = [_layout(config, level, device) for level in range(len(reals))]
     return pyramid.shape, [
-        real.to(device, config.dtype, memory_format=layout) for real, layout in zip(reals, layouts, strict=True)
+        real.to(device, config.dtype, memory_format=_layout(config, level, device)) for level, real in enumerate(reals)
     ]
 
 
@@ -240,7 +239,7 @@ class LevelTrainer:
             if step < len(penalty_due):
                 with torch.no_grad(), self._autocast():
                     fake = self.generator(noise, previous)
-            else:  # drawn once for this step and for the generator's first, which the authors draw twice
+            else:  # the generator's first fake, too: statistics move as if each step had computed its own
                 with counting_twice(self.generator), self._autocast():
                     fake = self.generator(noise, previous)
             critic_real, critic_fake = self._discriminator_step(real, fake.detach(), due)
@@ -283,7 +282,7 @@ class LevelTrainer:
             critic_fake = critic_score(self.discriminator, fake)
         self.optimizer_d.zero_grad()
         (critic_fake - critic_real).backward()
-        if penalty_due:  # by itself, so that the graphs of the two scores are gone before: a third of the memory
+        if penalty_due:  # by itself: the graphs of the two scores are freed first, which saves a third of the memory
             mix = torch.rand((), generator=self.rng, device=real.device, dtype=real.dtype)
             with self._autocast():
                 penalty = gradient_penalty(self.discriminator, real, fake, mix)

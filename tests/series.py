@@ -134,11 +134,14 @@ def sources(tmp_path) -> list[Path]:
     ]
 
 
+LATE = "distributed.deploy.lost-worker-timeout"
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[LocalCluster]:
     """One worker, to share among tests: starting one takes seconds."""
     with (
-        dask.config.set(LOCAL_SETTINGS),
+        dask.config.set({LATE: LOCAL_SETTINGS[LATE]}),
         LocalCluster(n_workers=1, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster,
     ):
         yield cluster

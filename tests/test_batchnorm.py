@@ -88,4 +88,6 @@ def test_one_pass_that_counts_twice_moves_the_statistics_as_two_do():
         twice(x)
     for own, expected in ((once[0].running_mean, twice[0].running_mean), (once[0].running_var, twice[0].running_var)):
         torch.testing.assert_close(own, expected)
+    with pytest.raises(KeyboardInterrupt), counting_twice(once):
+        raise KeyboardInterrupt
     assert once[0].momentum == twice[0].momentum == 0.1

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from singan_core import narrow
+from singan_core import convolution, narrow
 from singan_core.convolution import Convolution
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -24,7 +24,7 @@ def random(*shape, seed=0, dtype=torch.float64, layout=torch.contiguous_format):
     few=st.integers(1, 3),
     many=st.integers(1, 9),
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    k=st.integers(2, 5),
+    k=st.integers(1, 5),
     biased=st.booleans(),
 )
 @settings(max_examples=50)
@@ -53,10 +53,13 @@ def test_rounding_is_that_of_the_type(dtype, tolerance, layout):
     """In standard deviations of the numbers: bfloat16 has 0.004 of each number, and the largest are five of these."""
     x = random(1, 64, 40, 50, dtype=dtype, layout=layout)
     weight = random(3, 64, 3, 3, seed=1, dtype=dtype)
-    found = narrow.convolve(x, weight)
-    expected = F.conv2d(x.double(), weight.double())
-    assert found.dtype == dtype
-    assert (found - expected).abs().max() < tolerance * expected.std()
+    grad = random(1, 3, 38, 48, seed=2, dtype=dtype, layout=layout)
+    exact = [each.double().requires_grad_() for each in (x, weight)]
+    expected = F.conv2d(*exact)
+    _, to_weight = torch.autograd.grad(expected, exact, grad.double())
+    for found, right in ((narrow.convolve(x, weight), expected), (narrow.gradient_of_weight(grad, x), to_weight)):
+        assert found.dtype == dtype
+        assert (found - right).abs().max() < tolerance * right.std()
 
 
 @pytest.mark.parametrize(
@@ -82,8 +85,15 @@ def test_large_maps_to_and_from_few_channels_are_convolved_so(channels, used, mo
     assert called == (from_many if channels[0] > 3 else ["gradient_of_input"]) * used
 
 
-def test_small_maps_are_left_to_pytorch(monkeypatch):
+def test_small_images_and_narrow_networks_are_left_to_pytorch_however_many_there_are(monkeypatch):
     monkeypatch.setattr(narrow, "convolve", lambda *_: pytest.fail("not worth it"))
-    Convolution(32, 3, 3)(torch.zeros(1, 32, 80, 128))
+    for n in (0, 1, 8):
+        Convolution(32, 3, 3)(torch.zeros(n, 32, 80, 128))
+    Convolution(8, 3, 3)(torch.zeros(1, 8, 400, 400))
     with pytest.raises(pytest.fail.Exception):
         Convolution(32, 3, 3)(torch.zeros(1, 32, 160, 256))
+
+
+@pytest.mark.parametrize(("device", "used"), [("cpu", True), ("meta", False)])
+def test_it_is_for_the_cpu_alone(device, used):
+    assert convolution._narrow(3, torch.zeros(1, 32, 160, 256, device=device)) == used

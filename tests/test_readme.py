@@ -2,12 +2,14 @@
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from singan_core import TrainConfig, sample_image, save_image
 from singan_core.__main__ import parse
+from singan_core.claims import load_claims, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,3 +54,19 @@ def test_the_profiles_are_described_as_they_are():
         (row,) = [line for line in README.splitlines() if line.startswith(f"| `{name}` |")]
         steps = f"{config.iterations} x ({config.discriminator_steps} + {config.generator_steps})"
         assert f"| {config.max_size} px | {steps}" in row
+
+
+def test_the_verdicts_are_those_of_the_published_results():
+    summaries, unread = read_results(ROOT / "figures" / "laptop" / "results", "laptop", load_claims().values())
+    assert not unread
+    reports = dict.fromkeys(summary.claim.report for summary in summaries.values())
+    expected = []
+    for report in reports:
+        found = [summary for summary in summaries.values() if summary.claim.report == report]
+        outcomes = Counter(summary.outcome for summary in found)
+        doubtful = sum(summary.beyond_scatter is False for summary in found)
+        counts = [outcomes["reproduced"], outcomes["partly"], outcomes["not reproduced"], doubtful]
+        expected.append(f"| {report} | {' | '.join(map(str, counts))} | {outcomes['not testable here']} |")
+        assert sum(outcomes.values()) == sum(counts[:3]) + outcomes["not testable here"], "some are not measured"
+    _, _, table = README.partition("| student report |")
+    assert [line for line in table.split("\n\n")[0].splitlines()[2:]] == expected

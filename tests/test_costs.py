@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.levels import Climb
 from benchmarks.work import OperationCounter
@@ -46,6 +47,33 @@ def test_operations_are_those_of_an_iteration(picture, config, gradients, monkey
     costs = training_costs(config, climb.shape)
     # resizing is a product of matrices, and windows are wider or narrower by a pixel
     assert [cost.operations for cost in costs] == pytest.approx(counted, rel=0.05 if config.crop else 0.02)
+
+
+class PassCounter(TorchDispatchMode):
+    """Counts the convolutions that run inside it, forward ones and both kinds of backward ones, in `total`."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.convolution_backward.default:
+            self.total += sum(args[-1][:2])
+        elif func is torch.ops.aten.convolution.default:
+            self.total += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
+def test_passes_are_the_convolutions_of_an_iteration(picture, config, monkeypatch):
+    monkeypatch.setattr(convolution, "SMALL", 0)
+    climb = Climb(picture, config, torch.device("cpu"))
+    counted = []
+    while climb.up():
+        climb.trainer.critic_steps = 0
+        with PassCounter() as counter:
+            climb.cycle()
+        counted.append(counter.total / climb.period)
+    # one for each layer of a network: gradients of images, which the first layer does without, are counted, too
+    assert [cost.passes for cost in training_costs(config, climb.shape)] == pytest.approx(counted, rel=0.08)
 
 
 @pytest.mark.parametrize(("name", "precision"), [*((name, "float32") for name in SETTINGS), ("many layers", "float64")])

@@ -32,19 +32,24 @@ def picture():
     return torch.rand(1, 3, 60, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
+def counted_by(kind, picture, config):
+    """The costs of every level, and the total of a counter of this kind over an iteration of each."""
+    climb = Climb(picture, config, torch.device("cpu"))
+    counted = []
+    while climb.up():
+        climb.trainer.critic_steps = 0
+        with kind() as counter:
+            climb.cycle()
+        counted.append(counter.total / climb.period)
+    return training_costs(config, climb.shape), counted
+
+
 @pytest.mark.parametrize("gradients", ["as for small maps", "as for large maps"])
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
 def test_operations_are_those_of_an_iteration(picture, config, gradients, monkeypatch):
     if gradients == "as for large maps":
         monkeypatch.setattr(convolution, "SMALL", 0)
-    climb = Climb(picture, config, torch.device("cpu"))
-    counted = []
-    while climb.up():
-        climb.trainer.critic_steps = 0
-        with OperationCounter() as counter:
-            climb.cycle()
-        counted.append(counter.total / climb.period)
-    costs = training_costs(config, climb.shape)
+    costs, counted = counted_by(OperationCounter, picture, config)
     # resizing is a product of matrices, and windows are wider or narrower by a pixel
     assert [cost.operations for cost in costs] == pytest.approx(counted, rel=0.05 if config.crop else 0.02)
 
@@ -65,15 +70,9 @@ class PassCounter(TorchDispatchMode):
 @pytest.mark.parametrize("config", SETTINGS.values(), ids=SETTINGS)
 def test_passes_are_the_convolutions_of_an_iteration(picture, config, monkeypatch):
     monkeypatch.setattr(convolution, "SMALL", 0)
-    climb = Climb(picture, config, torch.device("cpu"))
-    counted = []
-    while climb.up():
-        climb.trainer.critic_steps = 0
-        with PassCounter() as counter:
-            climb.cycle()
-        counted.append(counter.total / climb.period)
+    costs, counted = counted_by(PassCounter, picture, config)
     # one for each layer of a network: gradients of images, which the first layer does without, are counted, too
-    assert [cost.passes for cost in training_costs(config, climb.shape)] == pytest.approx(counted, rel=0.08)
+    assert [cost.passes for cost in costs] == pytest.approx(counted, rel=0.08)
 
 
 @pytest.mark.parametrize(("name", "precision"), [*((name, "float32") for name in SETTINGS), ("many layers", "float64")])

@@ -30,7 +30,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int
         return F.conv2d(x, weight, bias, padding=padding)
     weight = weight.contiguous()
     # one by one: NNPACK needs up to twice as long for several images at once
-    found = [torch._nnpack_spatial_convolution(each, weight, bias, padding) for each in x.contiguous().split(1)]
+    found = [torch._nnpack_spatial_convolution(each, weight, bias, padding) for each in x.split(1)]
     return found[0] if len(found) == 1 else torch.cat(found)
 
 

@@ -31,12 +31,20 @@ from singan_core.files import write_text
 from singan_core.images import data_folder
 from singan_core.metrics import Interval, confidence_interval
 from singan_core.model import device_name
-from singan_core.plots import profile_folder
+from singan_core.plots import Table, profile_folder, table
 from singan_core.trace import note_written
 
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly", "not reproduced"
 NOT_TESTABLE, NOT_MEASURED = "not testable here", "not measured yet"
 OUTCOMES = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_TESTABLE, NOT_MEASURED)
+
+SCATTER = (
+    "From three values on it is said whether the scatter could have made the verdict. Each comparison of the rule has "
+    "a margin in each run or picture: the difference of its two sides. Where the 95 % intervals of the mean margins "
+    "leave no other verdict, it is beyond the scatter. Otherwise it is within the scatter, and further runs may change "
+    "it."
+)
+"""What `Summary.beyond_scatter` means, for readers."""
 
 Values = Mapping[str, float]
 
@@ -335,6 +343,19 @@ def results(claim_id: str, profile: str | None) -> Summary:
     claim, profile = find_claim(claim_id), resolve_profile(profile)
     summaries, _ = read_results(profile_folder(profile) / "results", profile, [claim])
     return summaries[claim.id]
+
+
+def over_runs(verdicts: Iterable[Verdict]) -> Table:
+    """A row for each claim over all runs that are recorded for it, and below what the words mean.
+
+    verdicts: those of one run, as `record` gave them: of their claims, at their profiles. Raises SinGANError for none.
+    """
+    rows = []
+    for found in verdicts:
+        summary = results(found.claim.id, found.profile)
+        rows.append({"claim": found.claim.id, "verdict": summary.outcome, "runs": summary.agreement})
+    means = "The verdict is that of the means over all runs so far; beside it, how many single runs have the same."
+    return table(rows, note=f"{means} {SCATTER}")
 
 
 def read_results(folder: Path, profile: str, claims: Iterable[Claim]) -> tuple[dict[str, Summary], dict[str, str]]:

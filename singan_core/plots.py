@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -432,9 +433,10 @@ class LivePlot:
 
 
 class Table:
-    """Rows of measured quantities, shown as a table in a notebook and as aligned text elsewhere."""
+    """Rows of measured quantities with a note below, as a table in a notebook and as aligned text elsewhere."""
 
-    def __init__(self, rows: Sequence[dict[str, Any]]):
+    def __init__(self, rows: Sequence[dict[str, Any]], note: str = ""):
+        self.note = note
         self.header = list(dict.fromkeys(name for row in rows for name in row))
         self.cells = [[_as_text(row.get(name)) for name in self.header] for row in rows]
         self.numeric = [not any(isinstance(row.get(name), str) for row in rows) for name in self.header]
@@ -449,7 +451,8 @@ class Table:
             )
             for line in lines
         ]
-        return "\n".join(line.rstrip() for line in [aligned[0], "  ".join("-" * w for w in widths), *aligned[1:]])
+        lines = [line.rstrip() for line in [aligned[0], "  ".join("-" * w for w in widths), *aligned[1:]]]
+        return "\n".join([*lines, *(["", *textwrap.wrap(self.note, width=100)] if self.note else [])])
 
     def _repr_html_(self) -> str:
         def line(tag: str, texts: list[str]) -> str:
@@ -458,18 +461,19 @@ class Table:
             return "".join(f'<{tag} style="text-align: {side}">{html.escape(text)}</{tag}>' for text, side in cells)
 
         body = "".join(f"<tr>{line('td', cells)}</tr>" for cells in self.cells)
-        return f"<table><thead><tr>{line('th', self.header)}</tr></thead><tbody>{body}</tbody></table>"
+        rows = f"<table><thead><tr>{line('th', self.header)}</tr></thead><tbody>{body}</tbody></table>"
+        return rows + (f"<p>{html.escape(self.note)}</p>" if self.note else "")
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """A table of rows {column: value}; columns in the order in which they first appear.
+def table(rows: Sequence[dict[str, Any]], note: str = "") -> Table:
+    """A table of rows {column: value}; columns in the order in which they first appear. note: a text below it.
 
     Floats get three significant digits, an `Interval` is written as mean [low, high], None stays empty. Raises
     SinGANError when there is no row.
     """
     if not rows:
         raise SinGANError("A table needs at least one row.")
-    return Table(rows)
+    return Table(rows, note)
 
 
 # -- parts

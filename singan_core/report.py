@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from singan_core.claims import OUTCOMES, Summary, figure_text, load_claims, read_results
+from singan_core.claims import OUTCOMES, SCATTER, Summary, figure_text, load_claims, read_results
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.notebooks import (
@@ -427,10 +427,7 @@ _EXPLANATION = (
     "The values of several runs scatter: over the seeds of a picture, or, where there are several pictures, over the "
     "pictures' means. Square brackets hold the 95 % interval of the mean. Two values are too few for an interval: "
     "round brackets hold both of them, in the order of the runs. A single value stands alone.",
-    "From three values on it is said whether the scatter could have made the verdict. Each comparison of the rule has "
-    "a margin in each run or picture: the difference of its two sides. Where the 95 % intervals of the mean margins "
-    "leave no other verdict, it is beyond the scatter. Otherwise it is within the scatter, and further runs may change "
-    "it.",
+    SCATTER,
 )
 
 

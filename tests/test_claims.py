@@ -19,12 +19,14 @@ from scipy.stats import ttest_1samp
 
 from singan_core import claims as module
 from singan_core.claims import (
+    SCATTER,
     Claim,
     Summary,
     Verdict,
     current_commit,
     figure_text,
     load_claims,
+    over_runs,
     parse_condition,
     read_results,
     record,
@@ -762,6 +764,21 @@ def test_repository_without_a_commit_has_none(tmp_path: Path, checkout: Path):
 
 
 # display
+
+
+def test_claims_over_runs_have_a_row_each_from_all_that_is_recorded(folders: Path):
+    for seed, late in enumerate([3.0, 3.5, 3.2]):
+        grows = record("report-growth", profile="laptop", seed=seed, early=1.0, late=late)
+    untested = record("report-users", profile="laptop", seed=0)
+    record("report-growth", profile="paper", seed=0, early=1.0, late=0.0)
+    shown = over_runs([grows, untested])
+    assert shown.cells == [
+        ["report-growth", "reproduced", "in 3 of 3 runs, beyond the scatter"],
+        ["report-users", "not testable here", ""],
+    ]
+    assert SCATTER in shown.note
+    with pytest.raises(SinGANError, match="row"):
+        over_runs([])
 
 
 @pytest.mark.parametrize(

@@ -451,6 +451,13 @@ class TestTable:
             "   10  0.138       1,234        a < b",
         ]
 
+    def test_a_note_stands_below(self):
+        noted = table([{"x": 1}], note="All are < 2, " + "and so on, " * 12)
+        lines = repr(noted).split("\n")
+        assert lines[:4] == ["x", "-", "1", ""] and lines[4].startswith("All are < 2, ") and len(lines) == 6
+        assert noted._repr_html_().endswith("and so on, </p>") and "All are &lt; 2" in noted._repr_html_()
+        assert "<p>" not in table([{"x": 1}])._repr_html_()
+
     def test_html_has_every_cell_and_escapes_it(self):
         text = table(self.rows)._repr_html_()
         assert text.count("<tr>") == 3 and text.count("<td") == 10

@@ -27,8 +27,8 @@ MIN_SIZE, FIRST_STEP = 20, 0.05
 def animation_config(config: TrainConfig) -> TrainConfig:
     """The settings with which a pyramid learns to be animated, as the authors': the rest is as in `config`.
 
-    Noise is drawn on the padded grid too, so that the border moves as everything else does, and the coarsest side has
-    20 px, or one receptive field where that is more.
+    Noise is drawn on the padded grid too, in place of the zeros around it, and the coarsest side has 20 px, or one
+    receptive field where that is more.
     """
     return replace(config, noise_padding=True, min_size=max(MIN_SIZE, 2 * config.layers + 1))
 
@@ -45,9 +45,9 @@ def animate(
 ) -> Tensor:
     """Frames of the photograph in motion, (frames, 3, H, W) in [-1, 1].
 
-    model: trained with `animation_config`; with other ones the border stays nearly still. alpha, in [0, 1]: how
-    strongly the walk is drawn back to the photograph. beta, in [0, 1]: how smooth it is; 1 never changes its direction.
-    The paper has 0.1 and 0.8 to 0.95. start_scale: levels below it stay still; the paper has 0 to 2. seed: frame k is
+    model: trained with `animation_config`, as the authors train for this. alpha, in [0, 1]: how strongly the walk is
+    drawn back to the photograph. beta, in [0, 1]: how smooth it is; 1 never changes its direction. The paper has 0.1
+    and 0.8 to 0.95. start_scale: levels below it stay still; the paper has 0 to 2. seed: frame k is
     the same in animations of any length. size: (height, width) of the frames, by default the trained one; another one
     needs a start_scale from 1 on, because the noise of level 0 has one size.
 

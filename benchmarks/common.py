@@ -135,11 +135,14 @@ def available_bytes() -> int:
 def _commit() -> str:
     """The checkout's commit, marked where the measured code differs from it."""
 
-    def git(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT)
+    def git(*words: str) -> str:
+        try:
+            return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT).stdout.strip()
+        except OSError:  # there is no git
+            return ""
 
-    commit = git("rev-parse", "--short", "HEAD").stdout.strip()
-    changed = git("status", "--porcelain", "singan_core", "tests/reference.py", "benchmarks/*.py").stdout.strip()
+    commit = git("rev-parse", "--short", "HEAD")
+    changed = git("status", "--porcelain", "singan_core", "tests/reference.py", "benchmarks/*.py")
     return f"{commit or 'unknown'}{' with changes' if commit and changed else ''}"
 
 

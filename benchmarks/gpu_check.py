@@ -56,8 +56,8 @@ GRACE = 10.0
 MEASURING = 20.0
 """Seconds that samples and measures of a finished training may take; with less left, the next call makes them."""
 
-PART_BYTES, MAX_PARTS = 15 * 10**6, 6
-"""Parts of a packed folder: with summary.json and summary.md beside them, at most 8 files below 16 MB."""
+PART_BYTES, MAX_PARTS = 14 * 10**6, 4
+"""Parts of a packed folder: with summary.json and summary.md beside them, at most 6 files of together below 60 MB."""
 
 QUICK = {"seconds": 60.0, "images": ["bricks"]}
 

@@ -254,9 +254,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for profile in arguments.settings:
         document["settings"][profile], text = measure(profile, image, arguments)
         texts.append(text)
-    times = {name: found["seconds"] for name, found in document["settings"].items()}
-    pixels = {name: [h * w for h, w in found["sizes"]] for name, found in document["settings"].items()}
-    common.write(arguments.results, "speed", document, "\n".join(texts), draw(times, pixels))
+        # after each profile: who stops it in the second keeps the first
+        times = {name: found["seconds"] for name, found in document["settings"].items()}
+        pixels = {name: [h * w for h, w in found["sizes"]] for name, found in document["settings"].items()}
+        common.write(arguments.results, "speed", document, "\n".join(texts), draw(times, pixels))
 
 
 if __name__ == "__main__":

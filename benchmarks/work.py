@@ -192,7 +192,8 @@ def profile(climb: Climb, device: torch.device) -> dict[str, float]:
         on_device = event.device_type != torch.autograd.DeviceType.CPU
         if on_device == cuda and not getattr(event, "is_user_annotation", False):
             spent[group_of(event.key)] += event.self_device_time_total if cuda else event.self_cpu_time_total
-    return {group: value / sum(spent.values()) for group, value in spent.items()}
+    total = sum(spent.values()) or 1.0  # a profiler that saw nothing
+    return {group: value / total for group, value in spent.items()}
 
 
 def group_of(name: str) -> str:

@@ -1,9 +1,25 @@
 """CUDA graphs for training: an iteration is recorded once and replayed from then on, with new random numbers."""
 
+import functools
+import threading
 from collections import Counter
 from collections.abc import Callable
 
 import torch
+
+
+def can_record(device: torch.device) -> bool:
+    """Whether iterations can be recorded: on CUDA, and in the main thread.
+
+    A recording fails when another thread uses the GPU meanwhile, and a program that trains in a thread has others.
+    """
+    return device.type == "cuda" and threading.current_thread() is threading.main_thread()
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all levels: cuBLAS keeps some 32 MB for each stream that it has been used on."""
+    return torch.cuda.Stream(device)
 
 
 class GraphedIterations:
@@ -18,7 +34,7 @@ class GraphedIterations:
         self.rng = rng
         self.recorded: dict[tuple[bool, ...], torch.cuda.CUDAGraph] = {}
         self.seen: Counter[tuple[bool, ...]] = Counter()
-        self.stream = torch.cuda.Stream(rng.device)
+        self.stream = _stream(rng.device)
         self.pool = torch.cuda.graph_pool_handle()  # one memory for all kinds: only one of them runs at a time
 
     def run(self, iterate: Callable[[tuple[bool, ...]], None], penalty_due: tuple[bool, ...]) -> None:

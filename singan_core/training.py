@@ -17,7 +17,7 @@ from singan_core.colours import find_palette, quantise
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, write_tensors
-from singan_core.graphs import GraphedIterations
+from singan_core.graphs import GraphedIterations, can_record
 from singan_core.losses import critic_score, gradient_penalty
 from singan_core.memory import keep_free_memory, release_free_memory
 from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shape, pack, pad_noise, pick_device, unpack
@@ -208,7 +208,7 @@ class LevelTrainer:
         self.penalty = real.new_zeros(())
         self.losses = real.new_zeros(len(HISTORY_COLUMNS))
         self.history = torch.zeros(self.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
-        self.graphs = GraphedIterations(rng) if real.is_cuda else None
+        self.graphs = GraphedIterations(rng) if can_record(real.device) else None
         release_free_memory(real.device)
         keep_free_memory(real.device)
 

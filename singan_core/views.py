@@ -39,15 +39,20 @@ class WholeImage:
         self.dtype = computing_type(model.config, model.device)
         self.generators = model.folded(self.dtype)
         self.size = model.shape.sizes[self.index]
-        sizes, factor = model.shape.sizes[: self.index + 1], model.shape.factor
-        self.matrices = [  # those of `upsample`: its cache may drop them, but a recorded CUDA graph needs them
-            _matrix_to(below[axis], size[axis], upsample_ratio(below, size, factor), model.z_star)
-            for below, size in pairwise(sizes)
-            for axis in (0, 1)
-        ]
+        self.matrices: dict[int, Tensor] = {}
 
     def move(self) -> None:
-        """Go to the next place: there is only one."""
+        """Go to the next place: there is only one. The matrices of `upsample` are kept for it.
+
+        Its cache may drop them at any time, and a CUDA graph that was recorded with them still reads them.
+        """
+        if self.model.z_star.is_cuda:
+            sizes, factor = self.model.shape.sizes[: self.index + 1], self.model.shape.factor
+            for below, size in pairwise(sizes):
+                for axis in (0, 1):
+                    ratio = upsample_ratio(below, size, factor)
+                    matrix = _matrix_to(below[axis], size[axis], ratio, self.model.z_star)
+                    self.matrices[id(matrix)] = matrix
 
     def cut(self, image: Tensor, margin: int = 0) -> Tensor:
         """The part of an image of the level, (1, C, H, W), that is in view. margin: padding that the image has."""

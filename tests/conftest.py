@@ -1,5 +1,6 @@
 """Settings for every test: hypothesis without deadlines, and no influence from or on the user's files."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 
@@ -9,7 +10,9 @@ from hypothesis import settings
 
 from singan_core import Progress, SinGAN, TrainConfig, train
 from singan_core.progress import Callback
-from tests.series import cluster, series, sources  # noqa: F401, fixtures
+
+with contextlib.suppress(ModuleNotFoundError):  # without the packages of `course` the CUDA tests still run
+    from tests.series import cluster, series, sources  # noqa: F401, fixtures
 
 # A deadline in milliseconds fails on a busy machine, not on a wrong result. Continuous integration tries the same
 # examples every time, so that a red run belongs to the change under test; elsewhere each run tries new ones.

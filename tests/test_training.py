@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singan_core import SinGAN, SinGANError, TrainConfig, train
+from singan_core.graphs import can_record
 from singan_core.losses import gradient_penalty
 from singan_core.model import HISTORY_COLUMNS, pack
 from singan_core.progress import iteration_costs
@@ -432,3 +434,11 @@ def test_a_target_may_come_from_inference_or_carry_a_gradient(picture, tiny, mod
         inferred = build_pyramid(picture, min_size=tiny.min_size, max_size=tiny.max_size).images[0]
     targets = {0: inferred, 1: picture.clone().requires_grad_()}
     assert same_bits(train(picture, tiny, targets=targets, progress=False, device="cpu"), model)
+
+
+def test_iterations_are_recorded_on_cuda_and_in_the_main_thread_only():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(can_record(torch.device("cuda"))))
+    thread.start()
+    thread.join()
+    assert [can_record(torch.device("cpu")), can_record(torch.device("cuda")), *found] == [False, True, False]

@@ -343,6 +343,17 @@ def plot_curves(
     return figure
 
 
+def error_bars(intervals: Sequence[Interval]) -> tuple[np.ndarray, np.ndarray]:
+    """The means of n intervals, (n,), and how far their ends lie below and above them, (2, n), for `Axes.errorbar`.
+
+    Upright: axes.errorbar(places, *error_bars(intervals)). The interval of a single value, which is infinite, gets no
+    bar.
+    """
+    means = np.array([each.mean for each in intervals], dtype=float)
+    ends = np.array([(each.low, each.high) for each in intervals], dtype=float).reshape(-1, 2).T
+    return means, np.where(np.isfinite(ends), abs(ends - means), 0.0)
+
+
 def plot_sweep(
     rows: Sequence[Mapping[str, Any]], factor: str, quantities: Sequence[str], *, log: bool = False
 ) -> Figure:
@@ -359,10 +370,7 @@ def plot_sweep(
             raise SinGANError(f"There is nothing to draw: no row has both {factor!r} and {quantity!r}.")
         places = [place for place, _ in points]
         values = [value if isinstance(value, Interval) else Interval(value, value, value, 1) for _, value in points]
-        means = np.array([value.mean for value in values])
-        ends = np.array([[value.low for value in values], [value.high for value in values]])
-        ends = np.where(np.isfinite(ends), ends, means)  # a single value has no interval
-        axes.errorbar(places, means, np.abs(ends - means), fmt="o-", color=colour, capsize=3, markersize=5)
+        axes.errorbar(places, *error_bars(values), fmt="o-", color=colour, capsize=3, markersize=5)
         axes.set_xlabel(factor)
         axes.set_title(quantity, fontsize=10)
         if log:

@@ -24,6 +24,7 @@ from singan_core.model import HISTORY_COLUMNS, SinGAN
 from singan_core.plots import (
     WIDTH,
     LivePlot,
+    error_bars,
     figures_folder,
     new_figure,
     plot_curves,
@@ -518,6 +519,26 @@ def test_sweep_draws_intervals_as_bars_and_none_for_a_single_value():
     (bars,) = plot_sweep(sweep_rows(), "alpha", ["distance"]).axes[0].collections
     ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
     assert ends == [pytest.approx([0.2, 0.5]), pytest.approx([0.2, 0.2]), pytest.approx([0.05, 0.2])]
+
+
+@given(st.lists(st.tuples(*3 * [st.floats(-1e6, 1e6)]), min_size=1, max_size=9))
+def test_error_bars_are_drawn_between_the_ends_of_the_intervals(triples):
+    intervals = [Interval(mean, low, high, 3) for low, mean, high in map(sorted, triples)]
+    _, (upright, across) = new_figure(columns=2)
+    means, bars = error_bars(intervals)
+    upright.errorbar(range(len(intervals)), means, bars)
+    across.errorbar(means, range(len(intervals)), xerr=bars)
+    expected = np.array([(each.low, each.high) for each in intervals])
+    for axes, axis in ((upright, 1), (across, 0)):
+        (drawn,) = axes.collections
+        ends = np.array(drawn.get_segments())[:, :, axis]
+        np.testing.assert_allclose(ends, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_error_bars_of_a_single_value_and_of_no_interval_have_no_length():
+    means, bars = error_bars([Interval(0.2, -np.inf, np.inf, 1)])
+    assert means.tolist() == [0.2] and bars.tolist() == [[0.0], [0.0]]
+    assert [part.shape for part in error_bars([])] == [(0,), (2, 0)]
 
 
 def test_sweep_puts_numbers_where_they_belong_and_texts_at_equal_distances():

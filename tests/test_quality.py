@@ -8,7 +8,7 @@ from singan_core.errors import SinGANError
 from singan_core.images import sample_image
 from singan_core.metrics import diversity, psnr, sliced_wasserstein, sliced_wasserstein_levels
 from singan_core.pyramid import resize
-from singan_core.quality import measure, patch_distances
+from singan_core.quality import high_pass_distances, measure, patch_distances
 from singan_core.training import train, training_images
 
 
@@ -54,3 +54,22 @@ def test_a_blurred_picture_is_farther_in_texture_than_in_structure():
     blurred = resize(resize(real, (48, 48)), (96, 96))
     found = patch_distances([blurred], real)
     assert found["texture distance"][0] > 2 * found["structure distance"][0]
+
+
+def test_high_pass_distances_tell_texture_and_not_which_part_of_the_photograph_it_is():
+    photograph = resize(sample_image("mountains"), (80, 128))
+    part, blurred = photograph[..., 27:, :], resize(resize(photograph, (20, 32)), (80, 128))
+    near, far = high_pass_distances([part, blurred], photograph)
+    of_part, of_blurred = patch_distances([part, blurred], photograph)["texture distance"]
+    assert near < 0.2 * far and of_part > 5 * of_blurred
+    assert high_pass_distances([photograph], photograph) == [0.0]
+
+
+def test_high_pass_distances_ignore_a_constant_and_grow_with_the_contrast():
+    picture = 0.4 * sample_image("bricks")
+    same, stronger = high_pass_distances([picture + 0.3, 2 * picture], picture)
+    assert same == pytest.approx(0.0, abs=1e-6) and stronger > 0.01
+    (quick,) = high_pass_distances([2 * picture], picture, projections=32)
+    assert quick == pytest.approx(stronger, rel=0.25) and quick != stronger
+    with pytest.raises(SinGANError, match="hold no patch"):
+        high_pass_distances([picture[..., :6, :6]], picture)

@@ -25,7 +25,7 @@ from singan_core.errors import SinGANError
 from singan_core.images import load_image, sample_image, sample_mask, sample_names, save_image
 from singan_core.model import SinGAN
 from singan_core.progress import Progress
-from singan_core.pyramid import Size, pyramid_shape, resize
+from singan_core.pyramid import Size, at_level, fit, pyramid_shape, resize
 from singan_core.store import MODEL, load_or_train, load_run, run_folder, shipped_pyramid
 
 TASKS = ("sample", "edit", "harmonize", "paint")
@@ -198,7 +198,7 @@ class Explorer:
         """The input of a task at the size of the result, (1, 3, h, w) in [-1, 1]."""
         model = self._model()
         picture = self._snapshot(settings.task)[0].to(model.device)
-        return resize(picture, model.fitted_size(tuple(picture.shape[-2:])))
+        return fit(picture, model.fitted_size(tuple(picture.shape[-2:])))
 
     def given(self, settings: Settings) -> Tensor:
         """What the level at `settings.scale` is given: the picture reduced to the level below, (1, 3, h, w).
@@ -209,9 +209,7 @@ class Explorer:
         if settings.task == "sample":
             return model.reconstruct(scale - 1) if scale else model.z_star.new_zeros(1, 3, *model.shape.sizes[0])
         picture = self._snapshot(settings.task)[0].to(model.device)
-        size = model.fitted_size(tuple(picture.shape[-2:]))
-        shape = model.shape if size == model.size else model.shape.scaled_to(size)
-        return resize(picture, shape.sizes[scale - 1])
+        return at_level(picture, model.shape_for_picture(tuple(picture.shape[-2:])), scale - 1)
 
     def after(self, settings: Settings, *, full_size: bool = False) -> Tensor:
         """What the pyramid makes of it, (1, 3, h, w) in [-1, 1], at the trained resolution.

@@ -22,7 +22,7 @@ from singan_core.files import read_tensors, tensor_names, write_tensors
 from singan_core.images import check_image
 from singan_core.memory import keep_free_memory
 from singan_core.networks import Discriminator, Generator, folded, pad
-from singan_core.pyramid import PyramidShape, Size, resize, upsample
+from singan_core.pyramid import PyramidShape, Size, at_level, resize, upsample
 
 FORMAT_VERSION = 1
 """Of model and checkpoint files and of run keys; raised when an old file or an old result would be misread."""
@@ -95,6 +95,14 @@ class SinGAN:
         fitted = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
         close = all(abs(side - own) <= 1 for side, own in zip(fitted, self.size, strict=True))
         return self.size if close else fitted
+
+    def shape_for_picture(self, own: Size, size: Size | None = None) -> PyramidShape:
+        """The levels through which `inject` sends a picture of `own` pixels: default size, its `fitted_size`.
+
+        Raises SinGANError for a size out of range.
+        """
+        shape = self._shape_for(self.fitted_size(own) if size is None else size, None)
+        return shape if shape.sizes[-1] == self.size else shape.around(shape.sizes[-1])
 
     def to(self, device: torch.device | str) -> "SinGAN":
         """Move the networks to a device; returns the model itself."""
@@ -169,8 +177,8 @@ class SinGAN:
         if len(image) != 1:
             raise SinGANError(f"inject takes one picture at a time, got a batch of {len(image)}: image[i : i + 1].")
         scale = self._check_scale(scale, "scale", low=1)
-        shape = self._shape_for(self.fitted_size(image.shape[-2:]) if size is None else size, None)
-        previous = resize(image.to(self.z_star), shape.sizes[scale - 1])
+        shape = self.shape_for_picture(image.shape[-2:], size)
+        previous = at_level(image.to(self.z_star), shape, scale - 1)
         noise = partial(seeded_noise, seed, like=self.z_star)
         return self._draw(n, noise, shape, scale, len(self.levels) - 1, previous)
 

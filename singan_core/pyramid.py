@@ -35,6 +35,14 @@ class PyramidShape:
             tuple((max(1, round(h * rows)), max(1, round(w * columns))) for h, w in self.sizes), self.factor
         )
 
+    def around(self, size: Size) -> "PyramidShape":
+        """As many levels for a picture of `size` pixels at the finest one: reduced by the same factor, and rounded up.
+
+        Between these `upsample` never stretches, so that a picture on its way down and up stays in its place.
+        """
+        ratios = [self.factor**step for step in range(len(self) - 1, -1, -1)]
+        return PyramidShape(tuple((ceil(size[0] * ratio), ceil(size[1] * ratio)) for ratio in ratios), self.factor)
+
 
 @dataclass(frozen=True)
 class Pyramid:
@@ -121,6 +129,34 @@ def layout_and_detail(images: Tensor, size: Size) -> tuple[Tensor, Tensor]:
     """
     layout = resize(images, size)
     return layout, images - resize(layout, tuple(images.shape[-2:]))
+
+
+def same_proportions(size: Size, other: Size) -> bool:
+    """Whether two sizes are those of one picture at two resolutions, but for the rounding to whole pixels."""
+    return abs(size[0] * other[1] - size[1] * other[0]) < max(size) + max(other)
+
+
+def fit(picture: Tensor, size: Size) -> Tensor:
+    """A picture (N, C, h, w) at the `size` of a finest level: as `build_pyramid` reduces it, up to rounding.
+
+    One of other proportions is stretched.
+    """
+    own = tuple(picture.shape[-2:])
+    if own == size:
+        return picture.clamp(-1, 1)
+    return resize(picture, size, max(size) / max(own) if same_proportions(own, size) else None)
+
+
+def at_level(picture: Tensor, shape: PyramidShape, level: int) -> Tensor:
+    """A picture (N, C, h, w) at a level, in the two steps of `build_pyramid`; as it is if it has the level's size.
+
+    So its pixels lie where those of the photograph lie, and `upsample` brings them back to their places. Stretched to
+    a level's size, which is rounded up, they would end up to a pixel further right and down.
+    """
+    own, finest = tuple(picture.shape[-2:]), shape.sizes[-1]
+    if own == shape.sizes[level] and own != finest:  # the two can be equal where the factor is near 1
+        return picture.clamp(-1, 1)
+    return resize(fit(picture, finest), shape.sizes[level], shape.factor ** (len(shape) - 1 - level))
 
 
 def resize_mask(mask: Tensor, size: Size) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
-from singan_core.pyramid import PyramidShape, resize
+from singan_core.pyramid import PyramidShape, same_proportions
 
 Targets = Mapping[int, Tensor]
 """Pictures (1, 3, H, W) in [-1, 1], each by the level that is trained on it instead of on the photograph."""
@@ -28,21 +28,12 @@ def checked_targets(targets: Targets | None, shape: PyramidShape) -> Targets:
         if len(picture) != 1:
             raise SinGANError(f"{name} must be one picture, got a batch of {len(picture)}: choose one of them.")
         h, w = picture.shape[-2:]
-        if abs(h * width - w * height) >= max(h, w) + max(height, width):  # more than rounding to whole pixels does
+        if not same_proportions((h, w), (height, width)):
             raise SinGANError(
                 f"{name} has {w}x{h} px, other proportions than the photograph, which has {width}x{height} px at the "
                 "finest level: crop it."
             )
     return targets
-
-
-def at_level(picture: Tensor, shape: PyramidShape, level: int) -> Tensor:
-    """A picture of the photograph's proportions at the size of a level, in the two steps of `build_pyramid`."""
-    finest, own = shape.sizes[-1], tuple(picture.shape[-2:])
-    if own == shape.sizes[level]:
-        return picture.clamp(-1, 1)
-    picture = resize(picture, finest, max(finest) / max(own))
-    return resize(picture, shape.sizes[level], shape.factor ** (len(shape) - 1 - level))
 
 
 def targets_key(targets: Targets | None) -> str:

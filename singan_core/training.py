@@ -23,8 +23,8 @@ from singan_core.memory import keep_free_memory, release_free_memory
 from singan_core.model import HISTORY_COLUMNS, Level, SinGAN, finish, noise_shape, pack, pad_noise, pick_device, unpack
 from singan_core.networks import Discriminator, Generator, initialise, memory_format, pad, trained_parameters
 from singan_core.progress import Callback, Reporter, deferred_interrupt
-from singan_core.pyramid import PyramidShape, build_pyramid, upsample
-from singan_core.targets import Targets, at_level, checked_targets, targets_key
+from singan_core.pyramid import PyramidShape, at_level, build_pyramid, upsample
+from singan_core.targets import Targets, checked_targets, targets_key
 from singan_core.texture import TextureLoss, make_features
 from singan_core.views import computing_type, make_view
 

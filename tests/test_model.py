@@ -1,5 +1,6 @@
 """What is drawn from a trained pyramid: samples, reconstruction, injections, and its file."""
 
+import copy
 import subprocess
 import sys
 
@@ -115,6 +116,23 @@ def test_injection_keeps_the_pictures_shape_at_the_trained_resolution(model, pic
     wide = torch.nn.functional.interpolate(picture, (40, 160))
     assert model.inject(wide, scale).shape == (1, 3, 12, 48)
     assert model.inject(wide, scale, size=(30, 31)).shape == (1, 3, 30, 31)
+
+
+@given(larger=st.floats(1.0, 2.5), scale=st.integers(1, 3))
+def test_an_injected_picture_keeps_its_place(model, larger, scale):
+    """Generators that add no detail give the picture back, blurred, and where it was."""
+    levels = copy.deepcopy(model.levels)
+    for level in levels:
+        torch.nn.init.zeros_(level.generator.tail[0].weight)
+        torch.nn.init.zeros_(level.generator.tail[0].bias)
+    silent = SinGAN(model.config, model.shape, model.z_star, levels)
+    height, width = (round(larger * side) for side in model.size)
+    ramp = torch.linspace(-0.5, 0.5, height)[:, None] + torch.linspace(-0.4, 0.4, width)
+    ramp = ramp.expand(1, 3, height, width)
+    injected = silent.inject(ramp, scale, size=(height, width))
+    middle = (..., slice(height // 3, -height // 3), slice(width // 3, -width // 3))
+    pixel = 1 / height + 0.8 / width  # what the ramp rises from a pixel to the next one along the diagonal
+    assert (injected - ramp)[middle].abs().max().item() < 0.1 * pixel
 
 
 def test_a_finer_injection_stays_closer_to_the_picture(model, picture):

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from singan_core.errors import SinGANError
 from singan_core.pyramid import (
+    at_level,
     build_pyramid,
+    fit,
     layout_and_detail,
     pyramid_shape,
     resize,
     resize_mask,
     resize_matrix,
+    same_proportions,
     upsample,
 )
 
@@ -165,3 +168,43 @@ def test_a_mask_keeps_its_border_when_it_is_resized():
     expected[..., 2:6, 3:12] = 1  # of row 5, three of four rows are covered
     assert torch.equal(small, expected)
     assert torch.equal(resize_mask(small, (20, 30))[..., 4:12, 6:24], torch.ones(1, 1, 8, 18))
+
+
+@given(height=st.integers(30, 150), width=st.integers(30, 150), max_size=st.integers(30, 100))
+def test_a_picture_at_a_level_is_the_photograph_at_that_level(height, width, max_size):
+    photograph = random_image(height, width)
+    try:
+        pyramid = build_pyramid(photograph, min_size=15, max_size=max_size)
+    except SinGANError:
+        return
+    for level, image in enumerate(pyramid.images):
+        assert torch.equal(at_level(photograph, pyramid.shape, level), image)
+        torch.testing.assert_close(at_level(pyramid.images[-1], pyramid.shape, level), image, atol=1e-6, rtol=0)
+        if image.shape != pyramid.images[-1].shape:
+            assert torch.equal(at_level(image, pyramid.shape, level), image)
+    assert torch.equal(fit(photograph, pyramid.shape.sizes[-1]), pyramid.images[-1])
+
+
+@given(height=st.integers(80, 150), width=st.integers(80, 150), scale_factor=st.floats(0.5, 0.9), data=st.data())
+def test_a_picture_keeps_its_place_on_its_way_down_and_up(height, width, scale_factor, data):
+    """A ramp stays the same ramp, apart from its borders: stretched, it would end too far right and down."""
+    shape = pyramid_shape((height, width), min_size=30, scale_factor=scale_factor)
+    start = data.draw(st.integers(0, len(shape) - 1))
+    rows, columns = torch.linspace(-0.5, 0.5, height)[:, None], torch.linspace(-0.4, 0.4, width)
+    ramp = (rows + columns).expand(1, 3, height, width)
+    picture = at_level(ramp, shape, start)
+    for size in shape.sizes[start + 1 :]:
+        picture = upsample(picture, size, shape.factor)
+    border = 5 * len(shape)
+    inside = (..., slice(border, height - border), slice(border, width - border))
+    tenth_of_a_pixel = 0.1 * (0.8 / width + 1 / height)
+    torch.testing.assert_close(picture[inside], ramp[inside], atol=tenth_of_a_pixel, rtol=0)
+
+
+def test_other_proportions_are_stretched():
+    assert same_proportions((638, 1024), (80, 128)) and not same_proportions((638, 1024), (80, 120))
+    shape = pyramid_shape((80, 120), min_size=25, max_size=120)
+    halves = torch.cat([torch.full((1, 3, 60, 30), side) for side in (-1.0, 1.0)], dim=3)
+    for level, (_, columns) in enumerate(shape.sizes):
+        dark = (at_level(halves, shape, level).mean(dim=(0, 1, 2)) < 0).sum().item()
+        assert dark == pytest.approx(columns / 2, abs=1)

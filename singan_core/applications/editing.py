@@ -15,7 +15,7 @@ from torch import Tensor
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 from singan_core.model import SinGAN
-from singan_core.pyramid import Size, resize
+from singan_core.pyramid import Size, fit, same_proportions
 
 EDIT_DILATION, HARMONIZE_DILATION, BLUR = 20 / 250, 7 / 250, 5 / 250
 """The authors' 20, 7 and 5 px in a picture of 250 px, as shares of its longer side."""
@@ -123,7 +123,7 @@ def _redraw(
     check_image(picture, "the picture")
     check_mask(mask)
     (height, width), (rows, columns) = picture.shape[-2:], mask.shape[-2:]
-    if abs(rows * width - columns * height) >= max(rows, columns) + max(height, width):  # more than rounding does
+    if not same_proportions((rows, columns), (height, width)):
         raise SinGANError(
             f"The mask has {columns}x{rows} px, other proportions than the picture with its {width}x{height} px: "
             f"load_mask(path, size=({height}, {width})) would stretch it."
@@ -133,8 +133,7 @@ def _redraw(
     blur = BLUR * max(model.size) if blur is None else _checked("blur", blur)
     soft = soft_mask(mask, size, dilation=ratio * _checked("dilation", dilation), blur=ratio * blur).to(model.device)
     redrawn = model.inject(picture, scale, n=n, seed=seed, size=size)
-    original = picture.to(redrawn) if size == (height, width) else resize(picture.to(redrawn), size)
-    return (1 - soft) * original + soft * redrawn
+    return (1 - soft) * fit(picture.to(redrawn), size) + soft * redrawn
 
 
 def _checked(name: str, pixels: float) -> float:

@@ -101,10 +101,10 @@ clean: ## remove .venv, build/ and caches; trained pyramids in runs/ stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Torch comes first and alone: asked for by its exact version, pip also takes a local build such as 2.13.0+cpu, and
-# the packages that follow leave it in place. The stamp is removed first and written last, so that an interrupted
-# set-up starts again from nothing.
+# the packages that follow leave it in place. A .venv that somebody has made is kept and completed; one of which the
+# set-up was interrupted here is marked, and made anew.
 $(INSTALLED): pyproject.toml constraints.txt
-	@if [ -e $@ ]; then echo "Updating .venv ..."; exit; fi; \
+	@if [ -x $(PY) ] && [ ! -e .venv/.unfinished ]; then echo "Completing .venv ..."; exit; fi; \
 	for python in $(PYTHON) none; do \
 		$$python -c 'import ensurepip, sys, venv; \
 			sys.exit(sys.version_info < tuple(map(int, "$(OLDEST)".split("."))))' 2>/dev/null && break; \
@@ -116,8 +116,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 		exit 1; \
 	fi; \
 	echo "Setting up .venv with $$python (once, about 2 minutes) ..."; \
-	rm -rf .venv && $$python -m venv .venv
+	rm -rf .venv && mkdir .venv && touch .venv/.unfinished && $$python -m venv .venv
 	@rm -f $@
 	@$(PY) $(PIP_INSTALL) -c constraints.txt $(TORCH)
 	@$(PY) $(PIP_INSTALL) -c constraints.txt -e '.[course,dev]'
+	@rm -f .venv/.unfinished
 	@touch $@

@@ -45,13 +45,13 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def make(*arguments: str) -> str:
+def make(*arguments: str, folder: Path = ROOT) -> str:
     """The output of make, as if it were called from a terminal and not from a test that make itself started."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
-        ["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+        ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout
 
@@ -96,6 +96,37 @@ def test_set_up_installs_torch_first_and_everything_at_the_pinned_versions():
     assert len(installs) == 2
     assert installs[0].endswith(f"-c constraints.txt torch=={pins()['torch']}")
     assert installs[1].endswith("-c constraints.txt -e '.[course,dev]'")
+
+
+def set_up(folder: Path) -> list[str]:
+    """Run the set-up in a folder where Python is a stand-in that only notes its arguments; gives these."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    stand_in = folder / "stand-in"
+    stand_in.write_text(
+        f'#!/bin/sh\necho "$@" >> {folder}/calls\n'
+        f'case "$*" in "-m venv .venv") mkdir -p .venv/bin && cp {stand_in} .venv/bin/python;; esac\n'
+    )
+    stand_in.chmod(0o755)
+    make(".venv/.installed", f"PYTHON={stand_in}", folder=folder)
+    return (folder / "calls").read_text().splitlines()
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_an_environment_that_somebody_made_is_kept_and_an_unfinished_one_made_anew(tmp_path, unfinished):
+    mine = tmp_path / ".venv" / "mine"
+    (mine.parent / "bin").mkdir(parents=True)
+    mine.touch()
+    python = mine.parent / "bin" / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
+    python.chmod(0o755)
+    if unfinished:
+        (tmp_path / ".venv" / ".unfinished").touch()
+    calls = set_up(tmp_path)
+    assert mine.exists() is not unfinished
+    assert ("-m venv .venv" in calls) is unfinished
+    assert sum("pip install" in call for call in calls) == 2
+    assert (tmp_path / ".venv" / ".installed").exists() and not (tmp_path / ".venv" / ".unfinished").exists()
 
 
 def test_versions_are_found_on_the_oldest_supported_python():

@@ -159,6 +159,11 @@ def at_level(picture: Tensor, shape: PyramidShape, level: int) -> Tensor:
     return resize(fit(picture, finest), shape.sizes[level], shape.factor ** (len(shape) - 1 - level))
 
 
+def coarsened(picture: Tensor, shape: PyramidShape, level: int) -> Tensor:
+    """What a level leaves of a picture (N, C, h, w): reduced to it (see `at_level`) and enlarged to the finest size."""
+    return upsample(at_level(picture, shape, level), shape.sizes[-1], shape.factor ** (len(shape) - 1 - level))
+
+
 def resize_mask(mask: Tensor, size: Size) -> Tensor:
     """A mask (1, 1, H, W) in [0, 1] at `size` = (height, width) pixels: 1 where it covers half or more, else 0.
 

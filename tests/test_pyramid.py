@@ -11,6 +11,7 @@ from singan_core.errors import SinGANError
 from singan_core.pyramid import (
     at_level,
     build_pyramid,
+    coarsened,
     fit,
     layout_and_detail,
     pyramid_shape,
@@ -208,3 +209,18 @@ def test_other_proportions_are_stretched():
     for level, (_, columns) in enumerate(shape.sizes):
         dark = (at_level(halves, shape, level).mean(dim=(0, 1, 2)) < 0).sum().item()
         assert dark == pytest.approx(columns / 2, abs=1)
+
+
+def test_what_a_level_leaves_of_a_picture_is_blurred_and_in_its_place():
+    shape = pyramid_shape((63, 100), min_size=25)
+    picture = torch.full((1, 3, 63, 100), -0.5)
+    picture[..., 30:34, 60:64] = 0.5
+    for level in range(len(shape)):
+        left = coarsened(picture, shape, level) + 0.5
+        assert left.shape == picture.shape
+        weights = left.clamp(min=0)[0, 0]
+        centre = (
+            torch.stack([weights.sum(1) @ torch.arange(63.0), weights.sum(0) @ torch.arange(100.0)]) / weights.sum()
+        )
+        assert centre.tolist() == pytest.approx([31.5, 61.5], abs=0.2)
+    assert torch.equal(coarsened(picture, shape, len(shape) - 1), picture)

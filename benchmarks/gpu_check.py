@@ -9,6 +9,7 @@ see benchmarks/GPU.md. Exit code: 0; 1 when something failed; 2 where there is n
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -93,9 +94,10 @@ def run_logged(command: Sequence[str], log: Path, seconds: float) -> Outcome:
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with open(log, "w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        # started in the background of a shell, this process ignores SIGINT, and those that it starts would, too
+        listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        streams = {"stdout": output, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=listen, **streams)
         try:
             code = process.wait(max(0.0, seconds))
             status = "passed" if code == 0 else "failed"

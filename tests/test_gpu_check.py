@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -157,10 +158,16 @@ def test_with_no_time_nothing_is_begun(commands, tmp_path):
     assert all(stage == {"all": {"status": "not begun"}} for stage in summary(tmp_path)["stages"].values())
 
 
-def test_a_process_out_of_time_is_interrupted_and_may_end_in_good_order(tmp_path):
+@pytest.mark.parametrize("ours", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_process_out_of_time_is_interrupted_and_may_end_in_good_order(tmp_path, ours):
+    """Also where this process itself ignores interrupts, as one that a shell started in the background."""
     started = time.monotonic()
     code = "import time\ntry:\n print('on', flush=True)\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('off')"
-    outcome = gpu_check.run_logged([sys.executable, "-c", code], tmp_path / "log", 1.5)
+    before = signal.signal(signal.SIGINT, ours)
+    try:
+        outcome = gpu_check.run_logged([sys.executable, "-c", code], tmp_path / "log", 1.5)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert outcome["status"] == "out of time" and time.monotonic() - started < 30  # half of what it would sleep
     assert (tmp_path / "log").read_text().split() == ["on", "off"]
 

@@ -86,6 +86,13 @@ def test_drawn_back_all_the_way_the_frames_are_the_reconstruction(moving):
     torch.testing.assert_close(frames, moving.reconstruct().expand_as(frames), atol=1e-5, rtol=0)
 
 
+def test_the_frames_are_drawn_from_the_walk_that_was_asked_for(moving):
+    asked = moving.draw(3, noise_walk(moving, 0.3, 0.6, seed=4), start_scale=1)
+    assert torch.equal(animate(moving, 3, alpha=0.3, beta=0.6, start_scale=1, seed=4), asked)
+    papers = moving.draw(3, noise_walk(moving, 0.1, 0.9, seed=0), start_scale=2)
+    assert torch.equal(animate(moving, 3), papers)
+
+
 def test_levels_below_the_start_stay_still(moving):
     last = len(moving.levels) - 1
     by_start = [animate(moving, 4, start_scale=start).std(dim=0).mean().item() for start in (0, last)]

@@ -320,6 +320,22 @@ def test_a_seed_gives_the_same_result_and_leaves_the_global_random_state_alone(e
     assert not torch.equal(first, enlarge(noise(13, 17), 2, iterations=3, seed=2, **small))
 
 
+@pytest.mark.parametrize(("enlarge", "small"), BOTH)
+@pytest.mark.parametrize("other", [{"learning_rate": 0.1}, {"iterations": 4}, {"kernels": 9}])
+def test_every_setting_changes_the_result(enlarge: Enlarge, small, other):
+    usual = {"iterations": 3} | small
+    assert not torch.equal(enlarge(noise(13, 17), 2, **usual), enlarge(noise(13, 17), 2, **usual | other))
+
+
+@pytest.mark.parametrize(("enlarge", "small"), BOTH)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_networks_are_trained_also_where_gradients_are_switched_off(enlarge: Enlarge, small, mode):
+    outside = enlarge(noise(13, 17), 2, iterations=3, **small)
+    with mode():
+        inside = enlarge(noise(13, 17), 2, iterations=3, **small)
+    assert torch.equal(inside, outside) and not inside.is_inference()
+
+
 def test_the_prior_draws_a_picture_that_reduced_is_the_image(photograph):
     image = resize(photograph, (20, 32))
     errors = [

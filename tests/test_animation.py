@@ -145,6 +145,13 @@ def test_a_gif_has_all_frames_and_repeats_at_the_speed_asked_for(frames, tmp_pat
         assert gif.info["duration"] == milliseconds
 
 
+@pytest.mark.parametrize(("fps", "milliseconds"), [(1, 1000), (15, 70), (40, 20)])
+def test_a_gif_counts_in_the_nearest_hundredths_of_a_second(frames, tmp_path, fps, milliseconds):
+    save_animation(frames, tmp_path / "moving.GIF", fps=fps)
+    with Image.open(tmp_path / "moving.GIF") as gif:
+        assert gif.info["duration"] == milliseconds
+
+
 def test_a_gif_shows_the_frames(tmp_path):
     frames = torch.stack([torch.full((3, 20, 30), level) for level in (-1.0, 0.0, 1.0)])
     save_animation(frames, tmp_path / "moving.gif")

@@ -13,7 +13,7 @@ from singan_core import SinGANError
 from singan_core.applications.classical import match_histograms, multiband_blend, poisson_blend, poisson_stitch
 from singan_core.applications.deep_prior import Hourglass, deep_image_prior
 from singan_core.applications.style import style_transfer
-from singan_core.applications.zssr import Residual, zero_shot_super_resolution
+from singan_core.applications.zssr import Residual, back_projected, zero_shot_super_resolution
 from singan_core.images import sample_image
 from singan_core.metrics import psnr, rmse
 from singan_core.pyramid import resize
@@ -124,6 +124,19 @@ def test_a_stitch_minimises_the_change_of_the_differences_within_parts():
     assert np.array_equal(stitched[~inside], picture[0, 0].numpy()[~inside])
 
 
+def test_a_mask_sets_the_pixels_where_it_is_a_half_or_more():
+    def soft(mask: Tensor) -> Tensor:
+        return 0.25 + 0.25 * mask
+
+    around = torch.zeros(1, 1, 20, 26)
+    around[..., 8:18] = 1
+    assert torch.equal(
+        poisson_blend(noise(), noise(seed=1), soft(blob())), poisson_blend(noise(), noise(seed=1), blob())
+    )
+    stitched = poisson_stitch(noise(), soft(left_half()), soft(around))
+    assert torch.equal(stitched, poisson_stitch(noise(), left_half(), around))
+
+
 def test_pictures_of_a_batch_are_stitched_each_for_itself():
     pictures, mask = torch.cat([noise(seed=seed) for seed in range(3)]), torch.zeros(1, 1, 20, 26)
     mask[..., 8:18] = 1
@@ -175,6 +188,14 @@ def test_without_levels_the_masks_mix_the_images():
     torch.testing.assert_close(blended, share * a + (1 - share) * b, atol=1e-6, rtol=0)
 
 
+def test_a_blend_by_bands_stays_in_range():
+    dark, bright = -torch.ones(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
+    dark[..., 28:32] = 1  # bands of different width meet at the seam
+    share = left_half(64, 64)
+    blended = multiband_blend([dark, bright], [share, 1 - share], levels=3)
+    assert blended.abs().max() <= 1
+
+
 def test_coarse_differences_are_blended_widely_and_fine_ones_narrowly():
     """Over the seam a difference in brightness fades slowly, and stripes end at once."""
     height, width = 64, 64
@@ -212,6 +233,12 @@ def test_what_cannot_be_blended_by_bands_is_explained(images, masks, levels, mes
         multiband_blend(images, masks, levels=levels)
 
 
+@pytest.mark.parametrize("share", [0.49, 0.51])
+def test_masks_that_add_up_to_a_little_more_or_less_are_refused(share):
+    with pytest.raises(SinGANError, match="add up to 1"):
+        multiband_blend([noise(), noise(seed=1)], [torch.full((1, 1, 20, 26), share)] * 2)
+
+
 # -- histogram matching
 
 
@@ -241,6 +268,12 @@ def test_with_a_mask_only_the_object_gets_the_histogram():
     assert matched[inside].mean().item() == pytest.approx(reference.mean().item(), abs=0.02)
 
 
+def test_each_colour_gets_the_histogram_of_its_own():
+    reference = noise(scale=0.2) + torch.tensor([0.6, 0.0, -0.6]).view(1, 3, 1, 1)
+    matched = match_histograms(noise(seed=1), reference)
+    torch.testing.assert_close(matched.mean(dim=(2, 3)), reference.mean(dim=(2, 3)), atol=0.02, rtol=0)
+
+
 def test_what_cannot_be_matched_is_explained():
     with pytest.raises(SinGANError, match="mask is empty"):
         match_histograms(noise(), noise(), torch.zeros(1, 1, 20, 26))
@@ -267,6 +300,12 @@ def test_without_a_style_the_content_stays(photograph):
     content = noise(40, 64)
     result = style_transfer(content, photograph, MultiscaleRandomFilters(), iterations=3, style_weight=0)
     assert torch.equal(result, content)
+
+
+def test_the_first_step_of_a_transfer_is_as_long_as_the_rate(photograph):
+    content = noise(40, 64)
+    result = style_transfer(content, photograph, MultiscaleRandomFilters(), iterations=1, learning_rate=0.05)
+    assert (result - content).abs().median().item() == pytest.approx(0.05, rel=0.01)  # Adam's first step
 
 
 def test_more_weight_brings_the_textures_nearer(photograph):
@@ -321,6 +360,16 @@ def test_a_seed_gives_the_same_result_and_leaves_the_global_random_state_alone(e
 
 
 @pytest.mark.parametrize(("enlarge", "small"), BOTH)
+def test_the_global_random_state_has_no_part_in_a_result(enlarge: Enlarge, small):
+    results = []
+    for state in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(state)
+            results.append(enlarge(noise(13, 17), 2, iterations=3, **small))
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize(("enlarge", "small"), BOTH)
 @pytest.mark.parametrize("other", [{"learning_rate": 0.1}, {"iterations": 4}, {"kernels": 9}])
 def test_every_setting_changes_the_result(enlarge: Enlarge, small, other):
     usual = {"iterations": 3} | small
@@ -355,9 +404,68 @@ def test_the_hourglass_is_an_hourglass_that_keeps_sizes():
     assert sizes == [(8, 20), (4, 10), (2, 5)]
 
 
+@pytest.mark.parametrize(("side", "scales"), [(4, 1), (15, 1), (16, 2), (31, 2), (64, 4), (200, 4)])
+def test_the_prior_halves_a_picture_down_to_4_pixels_at_most(monkeypatch, side, scales):
+    def stop(kernels: int, chosen: int) -> None:
+        raise RuntimeError(f"{chosen} scales")
+
+    monkeypatch.setattr("singan_core.applications.deep_prior.Hourglass", stop)
+    with pytest.raises(RuntimeError, match=f"^{scales} scales"):
+        deep_image_prior(noise(side, 2 * side), 1)
+
+
+def test_the_prior_is_adam_on_noise_that_is_disturbed_in_every_step():
+    """The authors' loop, written out."""
+    image, rng = noise(13, 17), torch.Generator().manual_seed(3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = Hourglass(8, 1)
+    z = 0.1 * torch.rand(1, 32, 26, 34, generator=rng)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(3):
+        drawn = network(z + 0.03 * torch.randn(z.shape, generator=rng))
+        optimizer.zero_grad()
+        (resize(drawn, (13, 17)) - image).square().mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        expected = network(z)
+    result = deep_image_prior(image, 2, iterations=3, kernels=8, scales=1, learning_rate=0.02, seed=3)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)  # float32
+
+
 def test_zssr_starts_as_the_bicubic_enlargement():
     image = noise(1, 1)
     assert torch.equal(Residual(4, 3)(image), image)
+
+
+def test_the_rate_of_zssr_falls_by_ten_twice(monkeypatch):
+    rates = []
+
+    class Watched(torch.optim.Adam):
+        def step(self, *arguments):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*arguments)
+
+    monkeypatch.setattr(torch.optim, "Adam", Watched)
+    zero_shot_super_resolution(noise(13, 17), 2, iterations=20, kernels=4, layers=2, crop=8, learning_rate=0.01)
+    assert rates == pytest.approx([0.01] * 12 + [0.001] * 5 + [0.0001] * 3)
+
+
+def test_zssr_gives_the_median_of_the_eight_ways(monkeypatch):
+    """A network that brightens to the right: turned and mirrored, it does so to every side as often."""
+
+    class Tilted(torch.nn.Module):
+        def __init__(self, kernels: int, layers: int):
+            super().__init__()
+            self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, enlarged: Tensor) -> Tensor:
+            return enlarged + 0.1 * torch.linspace(-1, 1, enlarged.shape[-1]) + 0 * self.nothing
+
+    monkeypatch.setattr("singan_core.applications.zssr.Residual", Tilted)
+    image = noise(16, 16)
+    result = zero_shot_super_resolution(image, 2, iterations=1)
+    torch.testing.assert_close(result, back_projected(resize(image, (32, 32)), image), atol=1e-5, rtol=0)
 
 
 def test_zssr_learns_to_enlarge_edges_better_than_bicubic():
@@ -375,6 +483,12 @@ def test_zssr_reduced_again_is_the_image(photograph):
     image = resize(photograph, (20, 32))
     result = zero_shot_super_resolution(image, 2, iterations=5, kernels=8, layers=3)
     assert rmse(resize(result, (20, 32)), image) < 1  # of 255: back-projection, before the clamp
+
+
+def test_back_projection_brings_any_picture_into_line(photograph):
+    image = resize(photograph, (20, 32)) / 2
+    error = rmse(resize(back_projected(torch.zeros(1, 3, 40, 64), image), (20, 32)), image)
+    assert error < 0.05  # of 255
 
 
 @pytest.mark.parametrize(
@@ -397,3 +511,8 @@ def test_what_cannot_be_enlarged_is_explained(enlarge: Enlarge, image, factor, o
 def test_zssr_needs_something_to_learn_from():
     with pytest.raises(SinGANError, match="nothing to learn from"):
         zero_shot_super_resolution(noise(9, 9), 4)
+
+
+def test_a_single_layer_is_no_network():
+    with pytest.raises(SinGANError, match="layers must be a whole number from 2 on"):
+        zero_shot_super_resolution(noise(), 2, iterations=1, layers=1)

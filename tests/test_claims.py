@@ -35,6 +35,7 @@ from singan_core.claims import (
 )
 from singan_core.errors import SinGANError
 from singan_core.images import sample_names
+from singan_core.trace import read_trace
 
 ENTRY = {
     "id": "report-growth",
@@ -408,6 +409,12 @@ def test_quantities_that_do_not_fit_are_named_and_nothing_is_written(folders: Pa
     assert not folders.exists()
 
 
+def test_measurement_for_which_the_rule_divides_by_zero_is_refused_and_not_written(folders: Path):
+    with pytest.raises(SinGANError, match="divides by zero"):
+        record("report-growth", profile="smoke", seed=0, early=0.0, late=1.0)
+    assert not folders.exists()
+
+
 def test_unknown_claim_gets_a_suggestion(folders: Path):
     with pytest.raises(SinGANError, match="'report-growth'"):
         record("report-grwoth", profile="smoke", seed=0, early=1, late=2)
@@ -440,6 +447,17 @@ def test_interrupted_writing_leaves_the_old_result(folders: Path, monkeypatch: p
         record("report-growth", profile="smoke", seed=0, early=1.0, late=3.0)
     assert [path.name for path in (folders / "smoke" / "results").iterdir()] == ["report-growth-seed0.json"]
     assert results("report-growth", "smoke").runs[0].measured["late"] == 2.0
+
+
+def test_a_result_is_noted_as_written(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SINGAN_TRACE", str(tmp_path / "trace"))
+    record("report-growth", profile="smoke", seed=0, early=1, late=2)
+    assert folders / "smoke" / "results" / "report-growth-seed0.json" in read_trace(tmp_path / "trace").written
+
+
+def test_an_empty_edition_is_none(folders: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SINGAN_EDITION", "")
+    assert record("report-growth", profile="smoke", seed=3, early=1, late=2).edition is None
 
 
 def test_results_of_claims_with_longer_names_are_not_mixed_in(folders: Path, tmp_path: Path):
@@ -695,6 +713,13 @@ def test_each_comparison_of_a_chain_has_its_own_margin():
     assert over(*runs, reproduced="2.5 < a < 3").beyond_scatter is True  # one side that fails is enough
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_margin_that_is_not_finite_decides_nothing():
+    runs = [{"a": a} for a in (1e200, 2e200, 1.5e200)]
+    found = over(*runs, reproduced="a * a > 1")
+    assert (found.outcome, found.beyond_scatter) == ("reproduced", False)
+
+
 def test_margins_against_the_means_decide_nothing():
     """Ratios of 1.2, 1.3 and 1.25, whose means have a ratio of 0.78: the denominators differ in sign."""
     runs = [{"a": 12.0, "b": 10.0}, {"a": -11.7, "b": -9.0}, {"a": 1.25, "b": 1.0}]
@@ -781,11 +806,23 @@ def test_claims_over_runs_have_a_row_each_from_all_that_is_recorded(folders: Pat
         over_runs([])
 
 
+def test_claims_over_runs_have_the_verdict_of_the_means_at_the_profile_of_their_run(folders: Path):
+    for seed, late in enumerate([2.4, 1.9, 1.1]):
+        last = record("report-growth", profile="paper", seed=seed, early=1.0, late=late)
+    assert last.outcome == "partly"
+    assert over_runs([last]).cells == [["report-growth", "reproduced", "in 2 of 3 runs (1 partly), within the scatter"]]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [("about 1/2", "about 1/2"), (22.28, "22.28"), (2000, "2000"), (29763.4, "29,763"), (1e-5, "1e-05")],
 )
 def test_figures_are_written_to_four_digits(value: str | float, text: str):
+    assert figure_text(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(9999.4, "9999"), (10_000, "10,000"), (-29763.4, "-29,763")])
+def test_large_figures_have_commas_on_both_sides_of_zero(value: float, text: str):
     assert figure_text(value) == text
 
 

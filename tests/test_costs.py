@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.levels import Climb
 from benchmarks.work import OperationCounter
 from singan_core import TrainConfig, convolution
-from singan_core.costs import parts_in_view, training_costs, weights
+from singan_core.costs import IMAGES, parts_in_view, training_costs, weights
 from singan_core.forecast import peak_memory
 from singan_core.networks import Discriminator, Generator
 from singan_core.pyramid import pyramid_shape
@@ -85,6 +85,27 @@ def test_memory_is_that_of_the_tensors_at_the_peak(picture, name, precision):
     assert counted == pytest.approx(peak_memory(picture, config, device="cpu"), rel=0.2)
 
 
+def test_the_memory_of_maps_follows_the_precision_and_that_of_weights_and_images_does_not():
+    shape = pyramid_shape((60, 96), min_size=25, max_size=60)
+    config = replace(SMALL, layers=2, kernels=1, max_kernels=1)  # one hidden map of each network
+    single, half, double = (
+        [cost.memory for cost in training_costs(replace(config, precision=precision), shape)]
+        for precision in ("float32", "mixed", "float64")
+    )
+    height, width = shape.sizes[0]
+    others = 4 * (4 * sum(weights(config, 0)) + IMAGES * 3 * height * width)
+    assert single[0] - half[0] == pytest.approx(half[0] - others)
+    assert double == pytest.approx([2 * each for each in single])
+
+
+def test_finished_levels_stay_in_memory():
+    config, size = replace(SMALL, kernels=32, max_kernels=32), (32, 32)
+    shapes = [pyramid_shape(size, min_size=side, max_size=32) for side in (32, 11)]
+    one, many = (training_costs(config, shape)[-1].memory for shape in shapes)
+    generator, discriminator = weights(config, 0)
+    assert many - one == (len(shapes[1]) - 1) * 4 * (2 * generator + discriminator)
+
+
 @pytest.mark.parametrize(
     ("size", "crop", "layers"), [((60, 96), 48, 5), ((96, 60), 30, 3), ((40, 96), 44, 5), ((24, 96), 28, 3)]
 )
@@ -106,6 +127,12 @@ def test_parts_in_view_are_the_windows_to_a_pixel_or_two(size, crop, layers):
     assert windows
 
 
+def test_a_level_with_as_many_pixels_as_the_windows_is_drawn_whole():
+    config = replace(SMALL, min_size=44, max_size=44, crop=44)
+    shape = pyramid_shape((60, 60), min_size=44, max_size=44)
+    assert parts_in_view(config, shape, 0) == [(1, (44, 44))]
+
+
 @pytest.mark.parametrize(("kernels", "layers"), [(8, 5), (5, 2), (16, 10)])
 def test_weights_are_those_of_the_networks(kernels, layers):
     config = TrainConfig(kernels=kernels, layers=layers)
@@ -114,6 +141,14 @@ def test_weights_are_those_of_the_networks(kernels, layers):
         return sum(each.numel() for each in network.parameters() if each.ndim == 4)
 
     assert weights(config, 0) == (count(Generator(kernels, layers)), count(Discriminator(kernels, layers)))
+
+
+def test_levels_have_the_iterations_of_their_schedule():
+    config = replace(SMALL, max_size=48, iterations=10, iteration_decay=0.3)
+    shape = pyramid_shape((60, 96), min_size=config.min_size, max_size=config.max_size)
+    expected = [config.iterations_at(level) for level in range(len(shape))]
+    assert [cost.iterations for cost in training_costs(config, shape)] == expected
+    assert len(set(expected)) == len(shape) > 2
 
 
 def test_the_rules_networks_for_twice_the_size_take_eleven_times_the_arithmetic_at_one_size():

@@ -68,6 +68,11 @@ def test_reinjection_is_injection_into_the_result(model, picture):
     assert not torch.equal(reinject(model, picture, 2, seed=5), reinject(model, once, 1, seed=5))
 
 
+def test_passes_of_neighbouring_seeds_share_no_noise(model, picture):
+    once = reinject(model, picture, 1, seed=5)
+    assert not torch.equal(reinject(model, picture, 2, seed=5), reinject(model, once, 1, seed=6))
+
+
 @given(height=st.integers(12, 60), width=st.integers(12, 60), scale=st.integers(1, 3))
 @settings(max_examples=20)
 def test_the_result_has_the_size_of_the_picture(model, height, width, scale):
@@ -86,6 +91,13 @@ def test_without_asking_an_injection_has_the_trained_size(model, picture):
 def test_noise_of_factor_zero_makes_the_seed_unimportant(model, picture):
     assert torch.equal(reinject(model, picture, noise=0, seed=1), reinject(model, picture, noise=0, seed=2))
     assert not torch.equal(reinject(model, picture, seed=1), reinject(model, picture, seed=2))
+
+
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+def test_noise_is_a_factor_of_the_amplitudes(model, picture, noise):
+    louder = replace(model, levels=[replace(each, amplitude=noise * each.amplitude) for each in model.levels])
+    expected = reinject(louder, picture, 1, scale=2, seed=5)
+    assert torch.equal(reinject(model, picture, 1, scale=2, noise=noise, seed=5), expected)
 
 
 def test_the_model_keeps_its_amplitudes(model, picture):
@@ -130,6 +142,21 @@ def test_tiles_cover_everything_and_their_weights_sum_to_one(model, factor, heig
     torch.testing.assert_close(result, torch.full_like(result, 0.25), atol=1e-5, rtol=0)  # float32 weights
 
 
+def test_the_weight_of_a_tile_falls_linearly_over_the_overlap(model, monkeypatch):
+    sizes = []
+
+    def even(_: SinGAN, tile: torch.Tensor, factor: float, seed: int) -> torch.Tensor:
+        sizes.append(tuple(tile.shape[-2:]))
+        return torch.full((1, 3, *(factor * side for side in sizes[-1])), len(sizes) - 2.0)  # -1, 0, 1
+
+    monkeypatch.setattr("singan_core.applications.denoising.super_resolve", even)
+    row = super_resolve_tiles(model, torch.zeros(1, 3, 5, 30), 2, grid=(1, 3), overlap=3)[0, 0, 4]
+    assert sizes == [(5, 13), (5, 16), (5, 13)]
+    slope = (torch.arange(12) + 0.5) / 12
+    expected = torch.cat([-torch.ones(14), slope - 1, torch.zeros(8), slope, torch.ones(14)])
+    torch.testing.assert_close(row, expected)
+
+
 def unchanging(model: SinGAN) -> SinGAN:
     """A pyramid whose finest level adds nothing to its input and no noise, so that it enlarges bicubically."""
     generator = Generator(4, model.config.layers)
@@ -150,6 +177,23 @@ def test_blended_tiles_are_where_they_belong(model, picture):
     assert rmse(tiles, whole) < 0.5
     shifted = torch.roll(whole, 2, dims=-1)
     assert rmse(tiles, whole) < 0.2 * rmse(tiles, shifted)
+
+
+def test_tiles_have_noise_of_their_own(model):
+    left, right = super_resolve_tiles(model, torch.zeros(1, 3, 12, 24), 2, grid=(1, 2), overlap=0).chunk(2, dim=3)
+    assert not torch.equal(left, right)
+
+
+def test_tiles_overlap_by_half_a_receptive_field(model, picture):
+    by_default, chosen = (
+        super_resolve_tiles(model, picture, 2, grid=(2, 2), **options)
+        for options in ({}, {"overlap": model.config.layers})
+    )
+    assert torch.equal(by_default, chosen)
+
+
+def test_a_tile_may_be_a_pixel(model):
+    assert super_resolve_tiles(model, torch.zeros(1, 3, 3, 4), 2, grid=(3, 4), overlap=1).shape == (1, 3, 6, 8)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +236,18 @@ def test_filters_bring_a_noisy_picture_nearer_to_the_clean_one(picture):
     assert torch.equal(inpaint_extremes(noisy)[:, :, ~hit[0, 0].bool()], picture[:, :, ~hit[0, 0].bool()])
 
 
+def test_total_variation_falls_with_the_weight_and_each_colour_is_on_its_own(picture):
+    weak, strong = (total_variation(picture, weight).diff(dim=3).abs().mean() for weight in (0.05, 2.0))
+    assert strong < 0.5 * weak
+    red = torch.tensor([0.8, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 12, 16)  # even: nothing is to be smoothed
+    torch.testing.assert_close(total_variation(red, 0.3), red, atol=1e-6, rtol=0)
+
+
+def test_the_median_is_that_of_each_colour():
+    green = torch.tensor([-0.75, 0.75, -0.75]).view(1, 3, 1, 1).expand(1, 3, 12, 16)
+    assert torch.equal(median_filter(green), green)
+
+
 def test_inpainting_takes_a_pixel_for_damaged_only_if_all_its_colours_are():
     image = torch.zeros(1, 3, 12, 12)
     image[0, :, 3, 3], image[0, 0, 8, 8] = 1, 1
@@ -201,6 +257,12 @@ def test_inpainting_takes_a_pixel_for_damaged_only_if_all_its_colours_are():
     assert torch.equal(inpaint_extremes(result), result)
     with pytest.raises(SinGANError, match="black or white"):
         inpaint_extremes(torch.ones(1, 3, 12, 12))
+
+
+def test_pure_colours_are_no_damage():
+    image = torch.zeros(1, 3, 12, 12)
+    image[0, :, 3, 3] = torch.tensor([1.0, -1.0, -1.0])
+    assert torch.equal(inpaint_extremes(image), image)
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True])

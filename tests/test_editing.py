@@ -47,6 +47,13 @@ def test_a_mask_is_widened_by_a_disk_and_blurred_as_the_authors_do():
     np.testing.assert_allclose(soft[0, 0].numpy(), expected, atol=1e-6)  # float32
 
 
+def test_a_slope_at_the_border_of_the_picture_is_the_authors_too():
+    mask = rectangle((60, 80), 2, 30, 5, 9)
+    blurred = gaussian(mask[0, 0].numpy().astype(float), sigma=3)
+    soft = soft_mask(mask, (60, 80), dilation=0, blur=3)
+    np.testing.assert_allclose(soft[0, 0].numpy(), blurred / blurred.max(), atol=1e-6)  # float32
+
+
 def test_without_dilation_and_blur_a_mask_stays_as_it_is(mask):
     assert torch.equal(soft_mask(mask, (36, 48), dilation=0, blur=0), mask)
 
@@ -127,6 +134,12 @@ def test_the_authors_pixels_are_in_proportion_to_the_trained_size(model, edited,
     )
 
 
+def test_the_authors_pixels_grow_with_a_picture_of_full_size(model, edited, mask):
+    large, unit = resize(edited, (72, 96)), max(model.size) / 250
+    by_default = edit(model, large, mask, 2, full_size=True)
+    assert torch.equal(by_default, edit(model, large, mask, 2, dilation=20 * unit, blur=5 * unit, full_size=True))
+
+
 @given(height=st.integers(20, 90), width=st.integers(20, 90), scale=st.integers(1, 3))
 @settings(max_examples=15)
 def test_the_result_has_the_trained_resolution_or_the_size_of_the_picture(model, picture, height, width, scale):
@@ -186,6 +199,18 @@ def test_pixels_below_zero_are_refused(model, edited, mask, option):
         edit(model, edited, mask, 2, **option)
 
 
+@pytest.mark.parametrize("option", [{"dilation": float("inf")}, {"blur": float("inf")}])
+def test_pixels_without_end_are_refused(model, edited, mask, option):
+    with pytest.raises(SinGANError, match=f"{next(iter(option))} must be a number of pixels"):
+        edit(model, edited, mask, 2, **option)
+
+
+@pytest.mark.parametrize("size", [(18, 22), (17, 25), (36, 45)])
+def test_a_mask_of_nearly_the_pictures_proportions_is_refused(model, edited, size):
+    with pytest.raises(SinGANError, match="other proportions"):
+        edit(model, edited, rectangle(size, 5, 7, 4, 4), 2)
+
+
 @pytest.mark.parametrize("wrong", [torch.zeros(2, 3, 36, 48), torch.zeros(1, 1, 36, 48), None])
 def test_what_is_no_single_picture_is_refused(model, mask, wrong):
     with pytest.raises(SinGANError):
@@ -203,6 +228,12 @@ def test_a_part_is_copied_to_another_place_and_nothing_else_changes(picture):
     assert torch.equal(mask, rectangle((36, 48), 10, 14, 6, 8))
 
 
+def test_a_mask_sets_the_pixels_where_it_is_a_half_or_more(picture, mask):
+    soft = 0.25 + 0.25 * mask
+    assert torch.equal(soft_mask(soft, (36, 48), dilation=2, blur=1), soft_mask(mask, (36, 48), dilation=2, blur=1))
+    assert torch.equal(paste(picture, soft, (5, 5))[0], paste(picture, mask, (5, 5))[0])
+
+
 @pytest.mark.parametrize(
     ("part", "shift", "message"),
     [
@@ -217,3 +248,10 @@ def test_a_part_is_copied_to_another_place_and_nothing_else_changes(picture):
 def test_what_cannot_be_pasted_is_refused(picture, part, shift, message):
     with pytest.raises(SinGANError, match=message):
         paste(picture, part, shift)
+
+
+@pytest.mark.parametrize(("shift", "top", "left"), [((-25, -35), 0, 0), ((5, 5), 30, 40)])
+def test_a_copy_may_touch_the_border_of_the_picture(picture, shift, top, left):
+    assert torch.equal(
+        paste(picture, rectangle((36, 48), 25, 35, 6, 8), shift)[1], rectangle((36, 48), top, left, 6, 8)
+    )

@@ -177,6 +177,13 @@ def test_second_use_needs_no_network(server: str, published: Path):
     assert isinstance(default_features(64, url=server), InceptionFeatures)
 
 
+def test_what_is_in_the_cache_is_not_downloaded_again(server: str, published: Path):
+    InceptionFeatures(64, url=server)
+    published.unlink()
+    InceptionFeatures(64, url=server)
+    assert isinstance(default_features(64, allow_download=True, url=server), InceptionFeatures)
+
+
 def test_download_from_a_file_url(published: Path):
     features = default_features(192, allow_download=True, url=published.as_uri())
     assert features.name.startswith("inception-192-")
@@ -244,6 +251,12 @@ def test_local_file_with_another_checksum_is_refused(published: Path, tmp_path: 
 def test_url_without_checksum_is_refused(published: Path):
     with pytest.raises(SinGANError, match="digits of its SHA-256"):
         InceptionFeatures(64, published, url="https://127.0.0.1/inception.pth")
+
+
+def test_all_digits_of_the_checksum_count(published: Path):
+    digits = published.stem.removeprefix("weights-")
+    with pytest.raises(SinGANError, match="another file"):
+        InceptionFeatures(64, published, url=f"https://127.0.0.1/weights-{digits}{'0' * 24}.pth")
 
 
 def test_missing_keys_are_refused(tmp_path: Path, state: dict[str, Tensor]):

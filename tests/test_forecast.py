@@ -44,6 +44,38 @@ def test_a_width_that_was_not_timed_has_the_pace_of_the_nearest():
     )
 
 
+def test_each_level_has_the_pace_of_its_width():
+    config = replace(SMALL, double_kernels_every=1, max_kernels=16)
+    costs = training_costs(config, pyramid_shape((60, 96), min_size=config.min_size, max_size=config.max_size))
+    seconds = {8: 1e-3, 16: 5e-3}
+    pace = Pace(CPU, {kernels: (0.0, each) for kernels, each in seconds.items()})
+    expected = sum(
+        cost.iterations * cost.passes * seconds[config.kernels_at(level)] for level, cost in enumerate(costs)
+    )
+    assert len({config.kernels_at(level) for level in range(len(costs))}) == 2
+    assert forecast((60, 96), config, pace).seconds == pytest.approx(expected)
+
+
+def test_the_pace_is_that_of_the_precision_and_of_how_often_there_is_a_penalty(monkeypatch):
+    timed = []
+    monkeypatch.setattr(module, "_timed", lambda config, *_: timed.append(config) or 1.0)
+    measure_pace(replace(SMALL, precision="float64", penalty_every=3), levels=1, device="cpu")
+    assert {(each.precision, each.penalty_every, each.kernels) for each in timed} == {("float64", 3, SMALL.kernels)}
+
+
+def test_iterations_that_share_a_penalty_are_timed_together(monkeypatch):
+    class Trainer:
+        config, graphs, seconds = replace(SMALL, penalty_every=4, discriminator_steps=1), None, 0.0
+        steps = 0
+
+        def step(self) -> None:
+            self.steps += 1
+            Trainer.seconds += 5.0 if self.steps % 4 == 0 else 1.0
+
+    monkeypatch.setattr(module.time, "perf_counter", lambda: Trainer.seconds)
+    assert module._median(Trainer(), 20.0, CPU) == 2.0  # (1 + 1 + 1 + 5) / 4
+
+
 def test_the_pace_is_measured_for_every_width_and_explains_both_timings(monkeypatch):
     times = {}
 
@@ -69,6 +101,12 @@ def test_settings_that_take_hours_are_timed_in_moments(monkeypatch):
     for config, side in timed:
         (cost,) = training_costs(config, pyramid_shape((side, side), min_size=side, max_size=side))
         assert cost.operations < 5e11
+
+
+def test_networks_wider_than_the_widest_are_not_timed(monkeypatch):
+    monkeypatch.setattr(module, "_timed", lambda *_: 1.0)
+    wide = TrainConfig(kernels=64, max_kernels=512, double_kernels_every=1)
+    assert measure_pace(wide, device="cpu").seconds.keys() == {64, 128}
 
 
 def test_a_disturbed_timing_never_makes_operations_free(monkeypatch):
@@ -104,6 +142,19 @@ def test_a_schedule_does_not_change_the_time_of_an_iteration(processor_time):
         picture, replace(config, iterations=2, iteration_decay=0.5), seconds=0.1, device="cpu"
     )  # of which the finest has one
     assert len(usual) == len(shorter) and sum(usual) / 2 < sum(shorter) < 2 * sum(usual)
+
+
+def test_mixed_precision_counts_as_float32_where_the_device_has_none(monkeypatch):
+    mixed, single = (replace(SMALL, precision=precision) for precision in ("mixed", "float32"))
+    monkeypatch.setattr(module, "fast_bfloat16", lambda device: False)
+    assert forecast((60, 96), mixed, SLOW) == forecast((60, 96), single, SLOW)
+    monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
+    assert forecast((60, 96), mixed, SLOW).memory < forecast((60, 96), single, SLOW).memory
+
+
+def test_the_forecast_is_about_the_levels_of_these_settings():
+    few, many = (forecast((60, 96), replace(SMALL, scale_factor=factor), SLOW) for factor in (0.5, 0.9))
+    assert many.operations > 1.5 * few.operations
 
 
 @pytest.mark.parametrize("training", ["whole image", "crops of 160 px"])
@@ -146,3 +197,8 @@ def test_a_picture_that_cannot_be_trained_has_no_forecast():
 )
 def test_a_forecast_reads_as_a_sentence(seconds, memory, text):
     assert str(Forecast(seconds, memory, 0.0)) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(89, "89 s"), (91, "1.5 min"), (5300, "88 min"), (129_000, "36 h")])
+def test_a_unit_begins_with_one_and_a_half(seconds, text):
+    assert str(Forecast(seconds, 1e6, 0.0)) == f"about {text} and 1 MB of memory"

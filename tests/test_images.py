@@ -227,6 +227,11 @@ def test_soft_masks_become_gray_arrays(array):
     np.testing.assert_array_equal(mask_to_array(mask), array)
 
 
+def test_soft_masks_are_rounded_to_the_nearest_step():
+    mask = torch.tensor([[0.4, 0.6, 254.4, 254.6]])[None, None] / 255
+    assert mask_to_array(mask).tolist() == [[0, 1, 254, 255]]
+
+
 # --- reading files --------------------------------------------------------------------------------------------------
 
 LOSSLESS = [("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("BMP", {}), ("PPM", {})]
@@ -279,6 +284,14 @@ def test_sixteen_bit_gray_keeps_its_precision(tmp_path, file_format):
     array = np.array([[0, 1, 300], [40000, 65534, 65535]], np.uint16)
     image = load_image(written(tmp_path, encode(Image.fromarray(array), file_format)))
     assert torch.equal(image, from_array(array))
+
+
+def test_sixteen_bit_gray_of_either_byte_order_keeps_its_precision(tmp_path):
+    array = np.array([[0, 1, 1000], [32768, 65534, 65535]])
+    for mode, kind in (("I;16", "<u2"), ("I;16B", ">u2")):
+        picture = Image.frombytes(mode, (3, 2), array.astype(kind).tobytes())
+        loaded = load_image(written(tmp_path, encode(picture, "TIFF"), f"{mode[2:]}.tif"))
+        np.testing.assert_allclose((loaded[0, 0].double().numpy() + 1) * 65535 / 2, array, atol=0.01)
 
 
 def test_sixteen_bit_gray_read_as_integers_is_scaled_by_65535(tmp_path):
@@ -598,6 +611,13 @@ def test_saving_without_loss_gives_the_same_image_back(tmp_path, suffix):
     assert torch.equal(load_image(tmp_path / f"new{suffix}"), image)
 
 
+def test_jpeg_keeps_fine_texture_and_colour(tmp_path):
+    image = from_array(noise(32, 32))
+    save_image(image, tmp_path / "new.jpg")
+    error = 127.5 * (load_image(tmp_path / "new.jpg") - image).square().mean().sqrt()
+    assert error < 5
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".gif"])
 def test_saving_with_loss_keeps_the_picture_close(tmp_path, suffix):
     ramp = np.linspace(0, 255, 32).astype(np.uint8)
@@ -815,6 +835,18 @@ def test_pictures_of_ones_own_are_found_by_name_too_and_hide_no_bundled_one(samp
     assert sample_names() == ["mountains", "my_cat", "tree"]
     assert_is_image(sample_image("my_cat"), 9, 11)
     assert_is_image(sample_image("tree"), 5, 7)
+
+
+def test_pictures_of_ones_own_may_have_a_suffix_in_capitals(samples):
+    (samples / "own").mkdir()
+    Image.fromarray(noise(9, 11)).save(samples / "own" / "DSC_1.JPG")
+    assert sample_names() == ["DSC_1", "mountains", "tree"]
+    assert_is_image(sample_image("DSC_1"), 9, 11)
+
+
+def test_a_name_may_have_mask_in_the_middle(samples):
+    Image.fromarray(noise(9, 11)).save(samples / "images" / "the_masked_ball.png")
+    assert_is_image(sample_image("the_masked_ball"), 9, 11)
 
 
 def test_samples_load_by_name_whatever_their_suffix(samples):

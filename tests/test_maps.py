@@ -98,6 +98,12 @@ def test_root_of_the_variance_is_the_diversity_times_the_contrast():
     assert (root / contrast).item() == pytest.approx(diversity(samples, photograph), rel=1e-6)
 
 
+def test_maps_take_samples_with_gradients():
+    samples = picture(2).requires_grad_()
+    assert not gray_levels(samples).requires_grad and not variance_map(samples).requires_grad
+    assert local_entropy(samples[:1], 3).isfinite().all()
+
+
 def test_a_variance_needs_two_samples():
     with pytest.raises(SinGANError, match="at least 2 samples"):
         variance_map(picture())
@@ -138,6 +144,15 @@ def test_entropy_is_that_of_the_histogram_of_the_window(height: int, width: int,
     steps = np.digitize(gray_levels(image)[0, 0].numpy(), edges[1:-1])
     expected = over_windows(steps, side, entropy_of)
     np.testing.assert_allclose(local_entropy(image, side, bins=bins)[0, 0], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("bins", [2, 32, 256])
+def test_white_falls_into_the_last_step(bins: int):
+    image = flat(-1.0)
+    image[..., ::2] = 1.0
+    assert local_entropy(image, 3, bins=bins)[0, 0, 5, 0].item() == pytest.approx(1)
+    image[..., 1::2] = 1 - 1 / 256  # the last step begins at 1 - 2 / bins
+    assert local_entropy(image, 3, bins=bins).abs().max() == 0
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.3, 1.0])
@@ -241,6 +256,18 @@ def test_a_resample_is_ranked_anew_with_its_repetitions(seed: int, steps: int):
     assert maps._spearman(a, b, times) == pytest.approx(spearmanr(*repeated).statistic, abs=1e-9)
 
 
+def test_interval_holds_the_middle_95_percent_of_as_many_draws_as_asked_for():
+    a = random_map(24, 24)
+    b = a + random_map(24, 24, seed=1)
+    blocks = maps._block_numbers(24, 24, 6)
+    found = []
+    for times in np.random.default_rng(5).multinomial(16, np.full(16, 1 / 16), size=50):
+        drawn = np.repeat(np.arange(24 * 24), times[blocks])
+        found.append(spearmanr(a.flatten()[drawn], b.flatten()[drawn]).statistic)
+    interval = rank_correlation(a, b, block=6, resamples=50, seed=5)
+    assert interval[1:3] == pytest.approx(np.quantile(found, [0.025, 0.975]), abs=1e-9)
+
+
 @given(SEEDS)
 @settings(max_examples=15)
 def test_rank_correlation_sees_the_order_only_and_turns_with_it(seed: int):
@@ -333,6 +360,11 @@ def test_largest_quarter_has_a_quarter_of_the_pixels_and_no_smaller_ones(height:
     assert set(mask.unique().tolist()) <= {0.0, 1.0}
     assert mask.sum() == -(-height * width // 4)
     assert values[mask == 1].min() >= values[mask == 0].max()
+
+
+def test_of_equal_values_those_further_up_and_left_are_the_largest_quarter():
+    mask = largest_quarter(torch.ones(1, 1, 40, 50, dtype=torch.float64)).flatten()
+    assert mask[:500].all() and not mask[500:].any()
 
 
 def test_the_quiet_quarter_is_the_largest_of_the_reversed_map():

@@ -562,6 +562,14 @@ def test_ratio_interval_is_that_of_the_logarithms_and_scales_with_the_numerators
     assert np.array(scaled[:3]) == pytest.approx(factor * np.array(result[:3]), rel=1e-9)
 
 
+def test_intervals_of_ratios_have_the_level_that_was_asked_for():
+    a, b = [1.0, 2.0, 4.0], [1.5, 1.0, 2.0]
+    groups = ttest_ind(np.log(a), np.log(b), equal_var=False).confidence_interval(0.8)
+    assert np.log(group_ratio_interval(a, b, 0.8)[1:3]) == pytest.approx([groups.low, groups.high])
+    pairs = confidence_interval(np.log(a) - np.log(b), 0.8)
+    assert np.log(ratio_interval(a, b, 0.8)[1:3]) == pytest.approx([pairs.low, pairs.high])
+
+
 def test_ratio_of_one_pair_has_no_bounds():
     assert ratio_interval([3.0], [2.0]) == pytest.approx((1.5, 0, math.inf, 1))
 
@@ -655,6 +663,12 @@ def test_masks_without_a_border_have_no_seam(mask: Tensor):
         seam_visibility(noise(), mask)
 
 
+def test_a_mask_whose_border_is_everywhere_is_refused():
+    rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    with pytest.raises(SinGANError, match="no border"):
+        seam_visibility(noise(), ((rows + columns) % 2).float()[None, None])
+
+
 def test_what_cannot_be_measured_at_a_mask_is_refused():
     with pytest.raises(SinGANError, match="even outside"):
         seam_visibility(torch.zeros(1, 3, 32, 32), left_half())
@@ -704,6 +718,13 @@ def test_a_ring_has_the_area_of_its_mask_and_lies_next_to_it():
     assert (ring >= disk(radius=7.9) - mask).all()
 
 
+def test_a_ring_counts_distances_along_the_diagonal_too():
+    mask = torch.zeros(1, 1, 9, 9)
+    mask[..., 3:6, 3:6] = 1
+    ring = ring_around(mask)[0, 0]  # 9 of the 12 pixels that touch a side, and none of the four at the corners
+    assert ring.sum() == 9 and ring[[2, 2, 6, 6], [2, 6, 2, 6]].sum() == 0
+
+
 def test_a_ring_takes_all_that_is_left_where_that_is_less():
     mask = torch.ones(1, 1, 8, 8)
     mask[..., :2] = 0
@@ -731,3 +752,17 @@ def test_objects_that_cannot_be_measured_are_refused():
         structure_kept(noise(), gray(0.0, 32, 32), disk())
     with pytest.raises(SinGANError, match="One reference"):
         structure_kept(noise(), noise(2), disk())
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda mask: rmse(noise(), noise(seed=1), mask),
+        lambda mask: seam_visibility(noise(), mask).item(),
+        lambda mask: structure_kept(noise(), noise(seed=1), mask).item(),
+        lambda mask: ring_around(mask).flatten().tolist(),
+        lambda mask: standout(noise(), mask).item(),
+    ],
+)
+def test_a_mask_sets_the_pixels_where_it_is_a_half_or_more(measure):
+    assert measure(0.25 + 0.25 * disk()) == measure(disk())

@@ -195,6 +195,16 @@ def test_a_pyramid_without_a_level_for_paintings_needs_a_scale(model, painting):
         paint_to_image(model, painting)
 
 
+def test_level_0_is_no_default(painted, painting):
+    with pytest.raises(SinGANError, match="scale must be a level from 1"):
+        paint_to_image(painted, painting, 0)
+
+
+def test_a_painting_of_other_proportions_keeps_them(model, painting):
+    upright = painting.transpose(2, 3).contiguous()
+    assert paint_to_image(model, upright, 1).shape[-2:] == model.size[::-1]
+
+
 @pytest.mark.parametrize("scale", [0, -1, 1.5, True])
 def test_settings_for_no_level_are_refused(tiny, scale):
     with pytest.raises(SinGANError, match="scale must be a level from 1 on"):
@@ -205,6 +215,11 @@ def test_a_level_that_the_pyramid_does_not_have_leaves_nothing_behind(picture, t
     with pytest.raises(SinGANError, match="quantised_level=4: this pyramid has the levels 0 to 3"):
         load_or_train(picture, painting_config(tiny, 4), store=tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_settings_hold_the_level_and_the_colours(tiny):
+    assert painting_config(tiny, 3, 7) == replace(tiny, quantised_level=3, quantised_colours=7)
+    assert painting_config(tiny, 1) == replace(tiny, quantised_level=1, quantised_colours=5)
 
 
 def test_a_base_must_be_there_and_fit(picture, tiny, config, model):

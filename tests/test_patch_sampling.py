@@ -75,6 +75,11 @@ def test_the_brightness_of_all_patches_together_has_no_part_in_it():
     assert torch.equal(nearest_complete(q, k, 0.01), nearest_complete(q + 40, k + 40, 0.01))
 
 
+def test_the_brightness_of_all_patches_together_has_no_part_in_it_even_where_it_is_large():
+    q, k = (torch.rand(9, 12, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert torch.equal(nearest_complete(q, k, 0.01), nearest_complete(q + 1000, k + 1000, 0.01))
+
+
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan")])
 def test_an_alpha_that_divides_by_zero_is_refused(alpha):
     with pytest.raises(SinGANError, match="alpha must be above 0"):
@@ -145,6 +150,26 @@ def test_gpnn_searches_with_blurred_keys_once_and_then_with_sharp_ones(pyramid):
     assert torch.allclose(gpnn(two, seed=3, noise=1.2, passes=3, **options), wanted, atol=1e-6)
 
 
+def test_gpdm_is_adam_along_new_directions_in_every_step(pyramid):
+    two = Pyramid(pyramid.images[:2], dataclasses.replace(pyramid.shape, sizes=pyramid.shape.sizes[:2]))
+    drawn = seeded_noise(3, range(1), like=two.images[0])
+    made, number = two.images[0] + 1.2 * drawn(0, (1, 1, *two.shape.sizes[0])), 0
+    for level, target in enumerate(two.images):
+        made = upsample(made, two.shape.sizes[1], two.shape.factor) if level else made
+        made = made.clone().requires_grad_(True)
+        optimiser = torch.optim.Adam([made])
+        for step in range(102):
+            number += 1
+            optimiser.param_groups[0]["lr"] = 0.02 if step < 100 else 0.018
+            optimiser.zero_grad()
+            sliced_distance(made, target, drawn(number, (4, 3, 5, 5))).backward()
+            optimiser.step()
+        made = made.detach().clamp(-1, 1)
+    options = {"steps": 102, "projections": 4, "learning_rate": 0.02, "patch_size": 5}
+    with torch.no_grad():
+        assert torch.allclose(gpdm(two, seed=3, noise=1.2, **options), made, atol=1e-5)
+
+
 def test_gpnn_gives_new_pictures_of_the_photographs_patches(pyramid):
     photograph = pyramid.images[-1]
     made = gpnn(pyramid, 3, passes=3, noise=1.5, patch_size=5)
@@ -210,6 +235,12 @@ def test_a_picture_depends_on_seed_and_number_alone(pyramid, method):
     two, one, other = (method(pyramid, n, seed=seed, **options) for n, seed in ((2, 3), (1, 3), (1, 4)))
     assert torch.equal(two[:1], one)
     assert not torch.equal(two[1:], one) and not torch.equal(other, one)
+
+
+@pytest.mark.parametrize("method", [gpnn, gpdm])
+def test_a_patch_may_be_as_large_as_the_coarsest_level(pyramid, method):
+    options = {"passes": 1} if method is gpnn else {"steps": 1, "projections": 1}
+    assert method(pyramid, patch_size=18, **options).shape == pyramid.images[-1].shape
 
 
 @pytest.mark.parametrize("method", [gpnn, gpdm])

@@ -85,6 +85,13 @@ def test_a_part_of_the_source_is_not_foreign_and_found_where_it_was():
     assert torch.equal(result.found, result.place + torch.tensor([4, 9]))
 
 
+def test_what_is_too_near_is_left_out_of_a_source_of_another_size_too():
+    source = noise(12, 20)
+    result = nearest_patches(source[..., :12].contiguous(), source, patch_size=4, apart=3)
+    assert (result.distance > 0).all()
+    assert ((result.found - result.place).abs().amax(dim=1) >= 3).all()
+
+
 def test_the_displacement_of_a_shifted_image_is_the_shift():
     wide = noise(20, 40)
     image, source = wide[..., 3:23].contiguous(), wide[..., :20].contiguous()
@@ -128,12 +135,26 @@ def test_another_image_is_the_more_foreign_the_more_noise_it_has():
     assert distances == sorted(distances) and distances[0] > 0
 
 
+def test_the_distance_of_an_image_is_the_mean_over_its_patches():
+    source = noise(16, 30)
+    image = torch.cat([source[..., :24], noise(16, 6, seed=1)], dim=3)  # most of its patches are the source's own
+    distances = nearest_patches(image, source).distance
+    assert (distances == 0).float().mean() > 0.5
+    assert nearest_patch_distance(image, source).item() == pytest.approx(distances.double().mean().item())
+
+
 @pytest.mark.parametrize("side", [3, 4, 7])
 def test_a_mask_chooses_patches_by_their_centre(side):
     mask = torch.zeros(1, 1, 16, 20)
     mask[..., 8, 10] = 1
     result = nearest_patches(noise(), noise(seed=1), patch_size=side, mask=mask)
     assert result.place.tolist() == [[8 - side // 2, 10 - side // 2]]
+
+
+def test_a_patch_is_at_home_only_where_its_own_place_is_among_the_candidates():
+    result = nearest_patches(noise(), noise(), candidates=1)
+    assert (result.found == result.found[0]).all()
+    assert (result.distance == 0).sum() == 1
 
 
 def test_a_mask_of_everything_changes_nothing():
@@ -187,6 +208,14 @@ def test_border_centres_are_those_of_patches_with_pixels_of_both_sides(height, w
         patch = inside[max(0, i - half) : i + half + 1, max(0, j - half) : j + half + 1]
         expected[i, j] = patch.min() < patch.max()
     np.testing.assert_array_equal(border_centres(mask, patch_size=side)[0, 0].numpy(), expected)
+
+
+def test_a_mask_sets_the_pixels_where_it_is_a_half_or_more():
+    mask = (noise(seed=3)[:, :1] > 0).float()
+    soft = 0.25 + 0.25 * mask
+    chosen, expected = (nearest_patches(noise(), noise(seed=1), mask=each).place for each in (soft, mask))
+    assert torch.equal(chosen, expected)
+    assert torch.equal(border_centres(soft, patch_size=3), border_centres(mask, patch_size=3))
 
 
 @pytest.mark.parametrize("side", [0, 4, 3.0])

@@ -66,6 +66,15 @@ def test_lines_have_the_width_that_was_asked_for():
         assert ink.sum() / DARKNESS == pytest.approx(width, abs=0.01)
 
 
+def test_pieces_shorter_than_a_twentieth_of_the_longer_side_are_left_out():
+    picture = -torch.ones(1, 3, 60, 600)
+    picture[..., 20:26, 100:106] = 1  # its outline has less than the 30 px that are needed
+    assert (edge_sketch(picture) == 1).all()
+    picture[..., 20:34, 400:414] = 1
+    ink = darkness(edge_sketch(picture))
+    assert (ink[:, 300:] > 0).any() and not (ink[:, :300] > 0).any()
+
+
 def test_a_photograph_gives_the_same_drawing_at_other_resolutions():
     photograph = sample_image("mountains")
     size = tuple(side // 2 for side in photograph.shape[-2:])
@@ -89,3 +98,13 @@ def test_what_is_no_single_image_is_refused(image):
 def test_settings_that_draw_nothing_are_refused(option):
     with pytest.raises(SinGANError, match="above 0"):
         edge_sketch(torch.zeros(1, 3, 40, 40), **option)
+
+
+@pytest.mark.parametrize("option", [{"line": 0.0}, {"line": float("nan")}])
+def test_lines_without_a_width_are_refused(option):
+    with pytest.raises(SinGANError, match="above 0"):
+        edge_sketch(torch.zeros(1, 3, 40, 40), **option)
+
+
+def test_an_even_picture_stays_white_however_wide_the_lines():
+    assert (edge_sketch(torch.zeros(1, 3, 40, 50), line=0.2) == 1).all()

@@ -74,6 +74,13 @@ def test_what_is_no_set_of_quarters_is_refused(quarters, message):
         multiband_stitch(quarters)
 
 
+def test_larger_quarters_above_or_at_the_left_are_refused():
+    with pytest.raises(SinGANError, match="not the quarters"):
+        join_quarters([ramp(5, 4), ramp(5, 4), ramp(4, 4), ramp(4, 4)])
+    with pytest.raises(SinGANError, match="not the quarters"):
+        join_quarters([ramp(4, 5), ramp(4, 4), ramp(4, 5), ramp(4, 4)])
+
+
 def test_a_row_of_pixels_has_no_quarters():
     with pytest.raises(SinGANError, match="no quarters"):
         cut_quarters(ramp(1, 8))
@@ -102,6 +109,13 @@ def test_the_seam_mask_is_where_the_quarters_touch(height, width):
     assert torch.equal(seam_mask((height, width))[0, 0], expected)
 
 
+def test_a_picture_of_mirrored_quarters_is_not_changed():
+    quarter = ramp(9, 12)
+    upper = torch.cat([quarter, quarter.flip(3)], dim=3)
+    picture = torch.cat([upper, upper.flip(2)], dim=2)
+    torch.testing.assert_close(multiband_stitch(cut_quarters(picture)), picture, atol=1e-5, rtol=0)  # float32
+
+
 def test_the_border_of_the_quarter_mask_is_both_seams():
     image = torch.zeros(1, 3, 10, 12)
     image[..., 5:, :] += 0.5  # a jump at the horizontal seam
@@ -111,6 +125,10 @@ def test_the_border_of_the_quarter_mask_is_both_seams():
     elsewhere = 2 * 1.0 / (10 * 11 + 9 * 12 - 22)  # the corner's two neighbours
     expected = jumps / 22 / elsewhere
     assert seam_visibility(image, quarter_mask((10, 12))).item() == pytest.approx(expected)
+
+
+def test_the_quarter_mask_sets_upper_left_and_lower_right():
+    assert quarter_mask((3, 3))[0, 0].tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 1]]
 
 
 # -- samples

@@ -139,6 +139,13 @@ def test_solution_that_was_not_taken_out_is_found():
     assert "solution marker" in shown + marker and SOLUTION_LINE in shown + marker
 
 
+@pytest.mark.parametrize("marker", ["BEGIN SOLUTION", "END SOLUTION"])
+def test_a_single_marker_that_is_left_is_found(marker):
+    written = notebook_of(f"total([1])\n### {marker}", CHECK)
+    (leak,) = leaks({"03_sums": notebook_of(EXERCISE, CHECK)}, {"03_sums": written})
+    assert leak == "03_sums cell 2 (cell1) has a solution marker"
+
+
 @pytest.mark.parametrize(
     "cell",
     [
@@ -152,6 +159,11 @@ def test_solution_that_was_not_taken_out_is_found():
 def test_line_of_a_solution_in_a_text_is_found(cell):
     (leak,) = leaks_of(EXERCISE, CHECK, cell)
     assert leak == f"03_sums cell 4 (cell3) shows {SOLUTION_LINE!r} of the solution in 03_sums cell 2 (cell1)"
+
+
+def test_line_of_a_solution_in_metadata_is_found():
+    (leak,) = leaks_of(EXERCISE, CHECK, new_code_cell("1 + 1", metadata={"hint": SOLUTION_LINE}))
+    assert "cell 4 (cell3) shows" in leak
 
 
 def test_line_of_a_solution_in_outputs_is_found():
@@ -177,10 +189,23 @@ def test_lines_that_the_given_code_has_as_well_are_no_evidence():
     assert leaks_of(given_before, exercise, "check()", new_markdown_cell("`for level in model.levels:`")) == []
 
 
+def test_lines_of_three_words_are_evidence():
+    exercise = "### BEGIN SOLUTION\nanswer = left + right\n### END SOLUTION"
+    (leak,) = leaks_of(exercise, "check()", new_markdown_cell("So `answer = left + right`."))
+    assert "shows 'answer = left + right'" in leak
+
+
 def test_solution_that_stands_in_given_code_as_a_whole_is_found():
     repeated = "def expected(values):\n    result = sum(value for value in values)\n    return result"
     (leak,) = leaks_of(EXERCISE, CHECK, repeated)
     assert leak == "03_sums cell 2 (cell1): the solution stands in code outside of it as well"
+
+
+def test_a_solution_may_stand_in_the_given_code_of_another_notebook():
+    given_code = "def total(values):\n    result = sum(value for value in values)\n    return result"
+    sources = {"03_sums": notebook_of(EXERCISE, CHECK), "04_more": notebook_of(given_code)}
+    editions = {name: without_solutions(name, source) for name, source in sources.items()}
+    assert leaks(sources, editions) == []
 
 
 # -- the proof by running
@@ -223,6 +248,15 @@ def test_edition_holds_the_cleared_notebooks_and_how_to_start(edition):
 
 def test_nothing_but_the_edition_is_left(edition):
     assert sorted(path.name for path in edition.parent.iterdir()) == ["edition", "source"]
+
+
+def test_proof_keeps_its_pyramids_and_figures_to_itself(tmp_path):
+    elsewhere = """
+import os
+for name in ("SINGAN_RUNS", "SINGAN_FIGURES"):
+    assert os.path.dirname(os.environ[name]) == os.path.dirname(os.getcwd())
+"""
+    make_student_edition([save(tmp_path / "source", elsewhere)], tmp_path / "edition", progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +303,20 @@ def test_not_implemented_error_that_is_not_the_stubs_is_named(refusal):
     assert any("cell 10" in problem and "of somebody else" in problem for problem in refusal[1])
 
 
+def test_check_with_another_error_is_not_said_to_pass(refusal):
+    assert [problem for problem in refusal[1] if "passes although" in problem] == [
+        "03_sums cell 3 (cell2) passes although the exercise above it is not done"
+    ]
+
+
 def test_refused_edition_leaves_nothing(refusal):
     assert [path.name for path in refusal[0].iterdir()] == ["source"]
+
+
+def test_last_check_runs_with_the_solutions_in_place(tmp_path):
+    path = save(tmp_path / "source", EXERCISE, "assert total([1, 2]) == 4, 'No.'")
+    with pytest.raises(SinGANError, match=r"cell 3 \(cell2\) fails with the solutions in place: AssertionError: No"):
+        make_student_edition([path], tmp_path / "edition", progress=False)
 
 
 def test_dead_kernel_is_named_with_its_cell(tmp_path):
@@ -309,6 +355,17 @@ def test_folder_that_is_no_edition_is_refused(tmp_path):
 
 
 @pytest.mark.usefixtures("unproved")
+def test_empty_folder_is_taken_and_a_file_is_not(tmp_path):
+    path = save(tmp_path / "source", EXERCISE, CHECK)
+    (tmp_path / "empty").mkdir()
+    assert (make_student_edition([path], tmp_path / "empty") / "03_sums.ipynb").exists()
+    (tmp_path / "thesis.tex").write_text("all my work")
+    with pytest.raises(SinGANError, match="is no student edition and would be lost"):
+        make_student_edition([path], tmp_path / "thesis.tex")
+    assert (tmp_path / "thesis.tex").read_text() == "all my work"
+
+
+@pytest.mark.usefixtures("unproved")
 def test_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SinGANError, match="Cannot write"):
@@ -320,6 +377,13 @@ def test_command_prints_the_folder(tmp_path, capsys):
     path = save(tmp_path / "source", EXERCISE, CHECK)
     assert main(["--notebooks", str(path), "--output", str(tmp_path / "edition")]) == 0
     assert capsys.readouterr().out.endswith(f"{tmp_path / 'edition'}\n")
+
+
+@pytest.mark.usefixtures("unproved")
+def test_command_takes_the_notebooks_that_are_named(tmp_path):
+    path = save(tmp_path / "source", EXERCISE, CHECK)
+    assert main(["--notebooks", str(path), "--output", str(tmp_path / "edition")]) == 0
+    assert sorted(each.name for each in (tmp_path / "edition").iterdir()) == ["03_sums.ipynb", "README.md"]
 
 
 def test_command_tells_what_is_wrong(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Super-resolution: sizes and steps, the settings of its training, and the finest level applied again and again."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -89,10 +91,26 @@ def test_steps_can_be_chosen(model, picture):
     assert one.shape == (1, 3, 144, 192) and not torch.equal(one, super_resolve(model, picture, 4))
 
 
+def test_the_number_of_steps_is_the_nearest_whole_one(model, picture):
+    # log(2.2) / log(2^(1/3)) is 3.4
+    assert torch.equal(super_resolve(model, picture, 2.2), super_resolve(model, picture, 2.2, steps=3))
+    assert super_resolution_config(TrainConfig(), 2.2).scale_factor == pytest.approx(2.2 ** (-1 / 3))
+
+
+def test_64_times_and_a_hundred_steps_are_the_most(model):
+    assert super_resolve(model, torch.zeros(1, 3, 8, 8), 1, steps=100).shape == (1, 3, 8, 8)
+    assert super_resolve(model, torch.zeros(1, 3, 2, 2), 64).shape == (1, 3, 128, 128)
+
+
 @pytest.mark.parametrize("steps", [0, 1.5, True, 101])
 def test_steps_out_of_range_are_refused(model, picture, steps):
     with pytest.raises(SinGANError, match="steps must be a whole number from 1 to 100"):
         super_resolve(model, picture, 4, steps=steps)
+
+
+def test_a_pyramid_without_levels_is_refused(model, picture):
+    with pytest.raises(SinGANError, match="no trained level"):
+        super_resolve(replace(model, levels=[]), picture, 2)
 
 
 # -- what a result is compared with
@@ -106,6 +124,20 @@ def test_a_pair_is_a_photograph_and_its_reduction(max_size, size):
     assert (resize(high, size) - low).abs().max() <= 1.01 / 255  # half a step of rounding
 
 
+@pytest.mark.parametrize("name", ["cat", "mountains", "peaks", "gravel"])
+def test_a_pair_is_computed_in_float64(name):
+    photograph = sample_image(name)
+    low, high = reduced_pair(photograph, 4, 40)
+    large = from_array(to_array(resize(photograph.double(), tuple(high.shape[-2:]))))
+    assert torch.equal(high, large)
+    assert torch.equal(low, from_array(to_array(resize(large.double(), tuple(low.shape[-2:])))))
+
+
 def test_a_photograph_too_small_for_a_pair_is_refused():
     with pytest.raises(SinGANError, match="take a larger photograph"):
         reduced_pair(torch.zeros(1, 3, 3, 2), 4, 10)
+
+
+def test_a_photograph_too_thin_for_a_pair_is_refused():
+    with pytest.raises(SinGANError, match="take a larger photograph"):
+        reduced_pair(torch.zeros(1, 3, 1, 40), 4, 10)

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -112,6 +113,14 @@ def test_conditions_names_and_both_together_come_equally_often_up_to_one(names, 
     assert spread(Counter((trial.picture, trial.condition) for trial in groups[0]), both) <= 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_photographs_and_conditions_come_in_no_order(seed):
+    half = [trial.truth for trial in plan_trials(PHOTOGRAPHS, SAMPLES, kind="unpaired", count=40, seed=seed)][:20]
+    assert 2 <= half.count("real") <= 18  # others by chance once in some 10^6 seeds
+    conditions = [trial.condition for trial in plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=40, seed=seed)]
+    assert any(one == other for one, other in pairwise(conditions))
+
+
 @given(count=st.integers(2, 40), seed=st.integers(0, 99))
 @settings(max_examples=20)
 def test_conditions_come_equally_often_where_one_lacks_a_name(count, seed):
@@ -127,6 +136,14 @@ def test_samples_of_one_kind_come_equally_often():
         image[0, :, 0, 0].numpy().tobytes() for trial in trials for image in trial.images if not is_real(image)
     )
     assert sorted(shown.values()) == [2] * 6 + [4] * 3  # level 1 has only three samples for its half of the trials
+
+
+def test_which_samples_are_shown_is_drawn_from_the_seed():
+    shown = set()
+    for seed in range(5):
+        trials = plan_trials(PHOTOGRAPHS, {"level 0": {"hills": pictures(9, -0.5)}}, kind="paired", count=2, seed=seed)
+        shown |= {image[0, 2, 0, 0].item() for trial in trials for image in trial.images if not is_real(image)}
+    assert len(shown) > 2
 
 
 def test_the_order_depends_on_the_seed_alone():
@@ -230,6 +247,15 @@ def test_files_of_several_raters_are_merged_and_a_copy_counts_once(tmp_path):
     assert merged[4:] == survey.answers
 
 
+def test_a_rater_may_answer_surveys_of_both_kinds(tmp_path):
+    paired = survey_of("anna", "lr")
+    single = Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind="unpaired", count=2), rater="anna")
+    while single.current is not None:
+        single.show()
+        single.answer("fake")
+    assert read_answers([paired.save(tmp_path), single.save(tmp_path)]) == paired.answers + single.answers
+
+
 def survey_of(rater: str, choices: str, kind: str = "paired") -> Survey:
     """A survey with these answers: l for left, r for right."""
     survey = Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind=kind, count=4), rater=rater, clock=lambda: 0.0)
@@ -291,6 +317,12 @@ def test_a_file_gives_back_what_was_written(rows, tmp_path_factory):
     assert read_answers([path]) == written
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n\n")
     assert read_answers([path]) == written, "with the mark of UTF-8 and empty lines at the end, as editors leave them"
+
+
+def test_a_name_that_is_a_carriage_return_comes_back(tmp_path):
+    written = [Answer("a", "paired", 0, "\r", "one\rtwo", "left", "right", 1.0, 0.5)]
+    (tmp_path / "a.csv").write_bytes(answers_csv(written).encode())
+    assert read_answers([tmp_path / "a.csv"]) == written
 
 
 def test_one_path_is_a_file_of_one_rater(tmp_path):
@@ -387,6 +419,12 @@ def test_where_nobody_or_everybody_is_wrong_the_interval_is_wilsons(raters, of, 
     assert 0 <= found.low <= found.mean == all_wrong <= found.high <= 1 and found.low < found.high
 
 
+@pytest.mark.parametrize("raters", [{"a": 12}, {"a": 5, "b": 15}])
+def test_a_single_draw_tells_nothing_so_that_the_interval_is_wilsons(raters):
+    found = confusion(answers(raters, of=40), draws=1)
+    assert (found.low, found.high) == pytest.approx(wilson(sum(raters.values()), 40 * len(raters)))
+
+
 def test_equal_raters_are_as_good_as_independent_answers():
     found = confusion(answers({str(k): 9 for k in range(20)}, of=30))
     assert (found.low, found.high) == pytest.approx(wilson(180, 600))
@@ -406,6 +444,12 @@ def test_the_interval_of_raters_who_guess_counts_their_scatter_once():
 def test_raters_with_more_answers_weigh_more():
     found = confusion([*answers({"a": 90}, of=90), *answers({"b": 0}, of=10)])
     assert (found.mean, found.low, found.high, found.n) == (0.9, 0.0, 1.0, 100)
+
+
+def test_raters_with_more_answers_weigh_more_in_the_interval_too():
+    # in half of the draws both are drawn, and 90 of 100 answers are wrong: the level leaves only these
+    found = confusion([*answers({"a": 90}, of=90), *answers({"b": 0}, of=10)], level=0.3)
+    assert (found.low, found.mean, found.high) == (0.9, 0.9, 0.9)
 
 
 def test_no_answers_have_no_rate():

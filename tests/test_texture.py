@@ -126,6 +126,11 @@ def test_loss_is_a_mean_over_images_and_maps_of_relative_errors(random_filters):
     torch.testing.assert_close(TextureLoss(random_filters, real)(images), expected, rtol=1e-4, atol=0)
 
 
+def test_the_real_image_is_looked_at_without_gradients(random_filters):
+    real = random_images().requires_grad_()
+    assert not any(target.requires_grad for target in TextureLoss(random_filters, real).targets)
+
+
 @settings(max_examples=20)
 @given(contrast=st.floats(0, 1))
 def test_loss_of_the_real_image_with_less_contrast_follows_from_its_scale(contrast):
@@ -155,6 +160,12 @@ def test_images_of_another_size_compare_while_the_stack_has_as_many_maps(random_
     assert torch.isfinite(loss(random_images(height=40, width=63)))
     with pytest.raises(SinGANError, match="have 4 maps of random-filters-multiscale, the real one has 3"):
         loss(random_images(height=64, width=80))
+
+
+def test_smaller_images_with_fewer_maps_are_refused(random_filters):
+    loss = TextureLoss(random_filters, random_images(height=32, width=40))
+    with pytest.raises(SinGANError, match="have 2 maps of random-filters-multiscale, the real one has 3"):
+        loss(random_images(height=16, width=20))
 
 
 # -- stacks of maps
@@ -240,6 +251,11 @@ def test_vgg_has_no_gradients_and_draws_nothing_from_the_global_generator(publis
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_vgg_takes_the_type_of_the_images(published):
+    features = VGG16Features(published, url=published.as_uri())
+    assert [maps.dtype for maps in features(random_images(height=16).double())] == [torch.float64] * 3
+
+
 def test_gradient_goes_through_vgg_to_the_images(vgg):
     images = random_images(seed=1).requires_grad_()
     (gradient,) = torch.autograd.grad(TextureLoss(vgg, random_images())(images), images)
@@ -259,6 +275,13 @@ def test_downloaded_weights_are_verified_and_kept(server: str, cache: Path, stat
 def test_nothing_is_downloaded_unless_allowed(server: str, cache: Path):
     with pytest.raises(SinGANError, match=f"vgg16 are not at hand.*not allowed.*{VGG_VARIABLE}"):
         VGG16Features(url=server)
+    assert not cache.exists()
+
+
+def test_a_setting_downloads_nothing(monkeypatch, server: str, cache: Path):
+    monkeypatch.setitem(VGG16Features.__init__.__kwdefaults__, "url", server)
+    with pytest.raises(SinGANError, match="downloading was not allowed"):
+        make_features("vgg16")
     assert not cache.exists()
 
 

@@ -26,13 +26,17 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, out, H - k + 1, W - k + 1) from (N, in, H, W), for kernels k x k."""
-        weight, bias, kind = self.weight, self.bias, x.device.type
-        pixels, (few, many) = x.shape[2] * x.shape[3], sorted(weight.shape[:2])
-        if kind == "cpu" and pixels * many**2 < SMALL and not narrow.pays(few, many, pixels):
-            return F.conv2d(x, weight, bias)
-        # a function of one's own has to see to autocast itself
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        return _Convolve.apply(x.to(dtype), weight.to(dtype), bias.to(dtype))
+        return convolve(x, self.weight, self.bias)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`F.conv2d(x, weight, bias)`, with faster gradients: (N, out, H - k + 1, W - k + 1) from (N, in, H, W)."""
+    pixels, (few, many), kind = x.shape[2] * x.shape[3], sorted(weight.shape[:2]), x.device.type
+    if kind == "cpu" and pixels * many**2 < SMALL and not narrow.pays(few, many, pixels):
+        return F.conv2d(x, weight, bias)
+    # a function of one's own has to see to autocast itself
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    return _Convolve.apply(x.to(dtype), weight.to(dtype), bias.to(dtype))
 
 
 class _Convolve(torch.autograd.Function):

@@ -21,7 +21,7 @@ from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, tensor_names, write_tensors
 from singan_core.images import check_image
 from singan_core.memory import keep_free_memory
-from singan_core.networks import Discriminator, Generator, folded, pad
+from singan_core.networks import Discriminator, FoldedGenerator, Generator, pad
 from singan_core.pyramid import PyramidShape, Size, at_level, resize, upsample
 
 FORMAT_VERSION = 1
@@ -200,13 +200,13 @@ class SinGAN:
 
     # -- how pictures are made
 
-    def folded(self, dtype: torch.dtype | None = None) -> list[Generator]:
-        """The finished generators for `generate`, faster to draw from (see networks.folded); dtype: to compute in."""
-        return [folded(level.generator, dtype or self.config.dtype) for level in self.levels]
+    def folded(self, dtype: torch.dtype | None = None) -> list[FoldedGenerator]:
+        """The finished generators for `generate`, faster to draw from; dtype: to compute in."""
+        return [FoldedGenerator(level.generator, dtype or self.config.dtype) for level in self.levels]
 
     def generate(
         self,
-        generators: list[Generator],
+        generators: list[FoldedGenerator],
         noise: NoiseSource,
         shape: PyramidShape,
         start: int,
@@ -314,7 +314,7 @@ def _is_pair(value: object, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, (tuple, list, torch.Size)) and len(value) == 2 and all(isinstance(v, kinds) for v in value)
 
 
-def draw_tiled(generator: Generator, noise: Tensor, previous: Tensor, side: int) -> Tensor:
+def draw_tiled(generator: FoldedGenerator, noise: Tensor, previous: Tensor, side: int) -> Tensor:
     """What the generator gives, computed in tiles of side * side pixels: the same pixels in little memory.
 
     Each tile is drawn from all of the input that its pixels depend on, so there are no seams. Only for finished levels:

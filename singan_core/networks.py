@@ -6,11 +6,14 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from singan_core import winograd
 from singan_core.batchnorm import BatchNorm
-from singan_core.convolution import Convolution
+from singan_core.convolution import Convolution, convolve
+
+SLOPE = 0.2
+"""Of the leaky rectifiers, below zero (paper, section 2.1)."""
 
 
 def receptive_field(layers: int) -> int:
@@ -33,7 +36,7 @@ def conv_block(in_channels: int, kernels: int) -> nn.Sequential:
     return nn.Sequential(
         conv,
         BatchNorm(kernels),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.LeakyReLU(SLOPE, inplace=True),
     )
 
 
@@ -61,10 +64,8 @@ class Generator(nn.Module):
         The image has the inputs' type also where the network computes in another one.
         """
         inputs = noise + previous
-        detail = self.tail(self.body(self.head(inputs.to(self.tail[0].weight.dtype)))).to(inputs.dtype)
-        if not self.residual:
-            return detail
-        return detail + previous[..., self.margin : -self.margin, self.margin : -self.margin]
+        detail = self.tail(self.body(self.head(inputs))).to(inputs.dtype)
+        return _added(detail, previous, self.margin) if self.residual else detail
 
 
 class Discriminator(nn.Module):
@@ -81,18 +82,43 @@ class Discriminator(nn.Module):
         return self.tail(self.body(self.head(image)))
 
 
-def folded(generator: Generator, dtype: torch.dtype) -> Generator:
-    """A copy of a finished generator with batch norm folded into the convolutions: the same images in less time.
+def _added(detail: Tensor, previous: Tensor, margin: int) -> Tensor:
+    return detail + previous[..., margin:-margin, margin:-margin]
 
-    Equal up to rounding, and only for drawing: what `eval` gives, without parameters to train.
+
+class FoldedGenerator:
+    """A finished generator with batch norm folded into the convolutions: the same images in less time.
+
+    Equal up to rounding, and only for drawing: what `eval` gives, with copies of the weights as they are now. It takes
+    a tenth of a millisecond a layer to make, so that whoever draws a single picture does not wait for it.
+
+    dtype: what it computes in, whatever the inputs are.
     """
-    tail = generator.tail[0]
-    copy = Generator(tail.in_channels, generator.margin, generator.residual).to(tail.weight)
-    for target, block in zip((copy.head, *copy.body), (generator.head, *generator.body), strict=True):
-        target[0], target[1] = fuse_conv_bn_eval(block[0], block[1]), nn.Identity()
-    copy.tail.load_state_dict(generator.tail.state_dict())
-    layout = memory_format(tail.weight.device, tail.in_channels, dtype, training=False)
-    return copy.to(dtype, memory_format=layout).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __init__(self, generator: Generator, dtype: torch.dtype):
+        self.residual, self.margin, self.dtype = generator.residual, generator.margin, dtype
+        tail = generator.tail[0]
+        layout = memory_format(tail.weight.device, tail.in_channels, dtype, training=False)
+        weights = [_folded(*block[:2]) for block in (generator.head, *generator.body)] + [(tail.weight, tail.bias)]
+        self.layers = [
+            (weight.detach().to(dtype, memory_format=layout, copy=True), bias.detach().to(dtype, copy=True))
+            for weight, bias in weights
+        ]
+
+    def __call__(self, noise: Tensor, previous: Tensor) -> Tensor:
+        """What `Generator.forward` gives, in the type of the inputs."""
+        inputs = noise + previous
+        hidden, (*hidden_layers, last) = inputs.to(self.dtype), self.layers
+        for weight, bias in hidden_layers:
+            hidden = F.leaky_relu(convolve(hidden, weight, bias), SLOPE, inplace=True)
+        detail = convolve(hidden, *last).tanh().to(inputs.dtype)
+        return _added(detail, previous, self.margin) if self.residual else detail
+
+
+def _folded(conv: Convolution, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+    statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    return fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
 
 
 def memory_format(device: torch.device, kernels: int, dtype: torch.dtype, training: bool) -> torch.memory_format:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from singan_core.networks import (
     Discriminator,
+    FoldedGenerator,
     Generator,
-    folded,
     initialise,
     pad,
     receptive_field,
@@ -123,22 +123,33 @@ def test_a_folded_generator_draws_the_same_image(residual):
     inputs = torch.randn(2, 3, 30, 33, dtype=torch.float64), torch.rand(2, 3, 30, 33, dtype=torch.float64)
     generator(*inputs)  # running statistics other than 0 and 1
     generator.eval()
-    torch.testing.assert_close(folded(generator, torch.float64)(*inputs), generator(*inputs))
+    torch.testing.assert_close(FoldedGenerator(generator, torch.float64)(*inputs), generator(*inputs))
 
 
 def test_a_folded_generator_in_bfloat16_takes_and_gives_float32():
     generator = fresh(Generator(8)).eval()
     inputs = torch.randn(1, 3, 30, 33), torch.rand(1, 3, 30, 33)
-    coarse = folded(generator, torch.bfloat16)(*inputs)
+    coarse = FoldedGenerator(generator, torch.bfloat16)(*inputs)
     assert coarse.dtype == torch.float32
     torch.testing.assert_close(coarse, generator(*inputs), atol=0.02, rtol=0)  # eight bits of a detail in [-1, 1]
-    kept = coarse - folded(generator, torch.bfloat16)(inputs[0] + inputs[1], torch.zeros_like(inputs[1]))
+    kept = coarse - FoldedGenerator(generator, torch.bfloat16)(inputs[0] + inputs[1], torch.zeros_like(inputs[1]))
     torch.testing.assert_close(kept, inputs[1][..., 5:-5, 5:-5], atol=1e-6, rtol=0)  # the previous image is not rounded
+
+
+def test_a_folded_generator_keeps_the_weights_that_it_was_made_of():
+    generator = fresh(Generator(8)).eval()
+    inputs = torch.randn(1, 3, 30, 33), torch.rand(1, 3, 30, 33)
+    made = FoldedGenerator(generator, torch.float32)
+    before = made(*inputs)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter += 1
+    assert torch.equal(made(*inputs), before)
 
 
 def test_folding_leaves_the_generator_as_it_was():
     generator = fresh(Generator(8)).eval()
     before = {name: value.clone() for name, value in generator.state_dict().items()}
-    folded(generator, torch.bfloat16)
+    FoldedGenerator(generator, torch.bfloat16)
     for name, value in generator.state_dict().items():
         assert torch.equal(value, before[name]), name

@@ -315,7 +315,8 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
     profile = resolve_profile(profile)
     _check_run(seed, image)
     edition = os.environ.get("SINGAN_EDITION") or None
-    found = Verdict(claim, _checked_values(claim, measured), profile, int(seed), image, current_commit(), edition)
+    commit = current_commit(edition)
+    found = Verdict(claim, _checked_values(claim, measured), profile, int(seed), image, commit, edition)
     found.outcome  # noqa: B018, a rule that cannot be computed fails before anything is written
     result = {
         "claim": claim.id,
@@ -400,10 +401,12 @@ def _file_name(run: Verdict) -> str:
     return "-".join(filter(None, [run.claim.id, run.image, f"seed{run.seed}.json"]))
 
 
-def current_commit() -> str | None:
+def current_commit(edition: str | None = None) -> str | None:
     """The commit of the checkout that this code runs from, short, with `-dirty` where tracked files differ from it.
 
-    Those in figures/ do not count: the notebooks write them. None outside of a checkout and without git.
+    Those in figures/ do not count: the notebooks write them. edition: of the notebook that runs (`planning.edition`).
+    Where it is known, it says which code of the notebook ran, and those in notebooks/ do not count either: a batch
+    writes them. None outside of a checkout and without git.
     """
     checkout = Path(__file__).resolve().parents[1]
     if not (checkout / ".git").exists():  # or git would take any repository around an installed package
@@ -415,7 +418,8 @@ def current_commit() -> str | None:
 
     try:
         commit = git("rev-parse", "--short", "HEAD")
-        changed = git("diff", "--quiet", "--no-ext-diff", "HEAD", "--", ".", ":(exclude)figures")
+        written = [":(exclude)figures"] + ([":(exclude)notebooks"] if edition else [])
+        changed = git("diff", "--quiet", "--no-ext-diff", "HEAD", "--", ".", *written)
     except OSError:
         return None
     return None if commit.returncode else commit.stdout.strip() + ("-dirty" if changed.returncode else "")

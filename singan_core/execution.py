@@ -110,11 +110,10 @@ def run_notebook(
             error = f"{type(failure).__name__}: {first_line(str(failure))}"
         log.line(f"failed: {error}" if error else "passed")
         trace = read_trace(notes)
-        circumstances = about(path, notebook, parameters) | {
+        circumstances = about(path, notebook, parameters, edition) | {
             "error": error,
             "seconds": round(time.monotonic() - started, 1),
             "pyramids": trace.pyramids,
-            "edition": edition,
             "fingerprint": fingerprint,
         }
         executed = load_notebook_node(str(unfinished)) if unfinished.stat().st_size else notebook
@@ -126,7 +125,7 @@ def leave_failure(path: Path, parameters: Mapping[str, Any], output: Path, error
     """Write the copy and the page of a notebook that could not be run at all, with the reason."""
     notebook = read_notebook(path)
     circumstances = about(path, notebook, parameters) | {"error": error, "seconds": 0.0, "pyramids": {}}
-    circumstances |= {"edition": "", "fingerprint": ""}
+    circumstances |= {"fingerprint": ""}
     with replacing(output) as unfinished:
         finish(notebook, circumstances, Trace({}, {}, frozenset()), unfinished, output)
 
@@ -151,7 +150,7 @@ def finish(executed: Notebook, circumstances: dict[str, Any], trace: Trace, unfi
     return outcome
 
 
-def about(path: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def about(path: Path, notebook: Notebook, parameters: Mapping[str, Any], edition: str = "") -> dict[str, Any]:
     """The fields of an outcome that do not depend on how the run went, for one that ends now in this process."""
     title, question = title_and_question(notebook, path.stem)
     values = declared_parameters(notebook) | dict(parameters)
@@ -165,7 +164,8 @@ def about(path: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> dict
         "image": values.get("image_name"),
         "device": device_name(),
         "torch": str(torch.__version__),
-        "commit": current_commit(),
+        "commit": current_commit(edition),
+        "edition": edition,
         "retrained": values.get("retrain") is True,
     }
 

@@ -1,7 +1,9 @@
-"""Which modules of the package a piece of code imports, found by reading it: what its results can depend on."""
+"""What a piece of code's results can depend on, found by reading it: itself and the modules that it imports."""
 
 import ast
 import functools
+import io
+import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +28,33 @@ def imported_modules(sources: Iterable[str]) -> list[Path]:
         found.add(module)
         waiting |= _modules(module.read_text(encoding="utf-8")) - found
     return sorted(found)
+
+
+def bare(source: str) -> str:
+    """A text of Python without comments, blank lines, and strings that are statements, such as docstrings.
+
+    A string that is all there is stays. What is left is as it was, so it does not depend on the version of Python. A
+    text that is no Python stays as it is.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return source
+    bodies = [node.body for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
+    idle = {(each.lineno, each.col_offset) for body in bodies for each in body if _is_text(each) and len(body) > 1}
+    lines, kept = source.split("\n"), set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        (row, column), (last, _) = token.start, token.end
+        if token.type == tokenize.COMMENT:
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+        elif token.string.strip() and token.start not in idle:
+            kept.update(range(row, last + 1))
+    return "\n".join(lines[row - 1] for row in sorted(kept))
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    value = getattr(statement, "value", None)
+    return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _modules(source: str) -> set[Path]:

@@ -52,7 +52,7 @@ class Outcome:
     whether the pyramid was shipped, and whether it needed the discriminators. retrained: whether it was asked to train
     them again. files: pictures and shipped pyramids that it read, and figures, results and the page that it wrote,
     relative to the executed copy's folder, each with a digest of its content. cells: a digest of the copy's cells.
-    edition, fingerprint: of all else that the run depended on, without and with its parameters, see `planning`.
+    edition, fingerprint: of the code, and of all else that the run depended on, see `planning`.
     """
 
     name: str

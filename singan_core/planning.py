@@ -21,7 +21,7 @@ from singan_core.claims import load_claims
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import OWN, data_folder, sample_names
-from singan_core.imports import imported_modules
+from singan_core.imports import bare, imported_modules
 from singan_core.notebooks import (
     CHECKOUT,
     Notebook,
@@ -44,8 +44,8 @@ class Run:
     """One notebook with one set of parameters: a task of the batch.
 
     variant: empty for the notebook's own seed and picture, else their label, as `peaks-seed1`. folder: where figures
-    go. edition, fingerprint: of what the results depend on, pictures and pyramids apart, without and with the
-    parameters. cells: how many there are to execute. seconds: the time of the last run, None where there is none.
+    go. edition: of the code that the results come from. fingerprint: of all that the executed copy depends on, pictures
+    and pyramids apart. cells: how many there are to execute. seconds: the time of the last run, None for none.
     """
 
     path: Path
@@ -121,7 +121,7 @@ def plan(
         check_declared(path, source, sorted({"profile"} | nowhere | misspelt))
     runs = []
     for path, source, names in zip(paths, sources, declared, strict=True):
-        version = edition(path.stem, source)
+        version = edition(source)
         for image in dict.fromkeys(images) if images and "image_name" in names else [None]:
             for seed in dict.fromkeys(seeds) if seeds and "seed" in names else [None]:
                 asked = {"image_name": image, "seed": seed}
@@ -136,7 +136,7 @@ def plan(
                         label,
                         place,
                         version,
-                        fingerprint(version, parameters),
+                        fingerprint(path.stem, source, parameters),
                         1 + len(code_cells(source)),  # and the one with the parameters
                         last_seconds(place / "notebooks" / path.name),
                     )
@@ -217,20 +217,23 @@ def retraining(folder: Path, runs: Iterable[Run]) -> Iterator[float]:
     mark.unlink(missing_ok=True)
 
 
-def fingerprint(version: str, parameters: dict[str, Any]) -> str:
-    """A hash of a notebook's edition and a run's parameters.
+def edition(notebook: Notebook) -> str:
+    """A hash of the code that a notebook's results come from: its cells' and that of the modules that they import.
+
+    Comments, docstrings and all that is no code do not count.
+    """
+    cells = [cell["source"] for cell in code_cells(notebook)]
+    modules = [path.read_text(encoding="utf-8") for path in imported_modules(cells)]
+    return digest_of("\0".join(map(bare, [*cells, *modules])).encode())
+
+
+def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> str:
+    """A hash of a notebook's cells, its edition and claims, a run's parameters, PyTorch's version, the kind of device.
 
     Not of `retrain`: what was trained again is what training gives.
     """
-    return digest_of(json.dumps([version, parameters], sort_keys=True).encode())
-
-
-def edition(name: str, notebook: Notebook) -> str:
-    """A hash of a notebook's cells and claims, the modules that it imports, PyTorch's version, the kind of device."""
     cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
     claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
-    text = json.dumps([cells, claims, str(torch.__version__), torch.cuda.is_available()], sort_keys=True)
-    code = [
-        path.read_text(encoding="utf-8") for path in imported_modules(cell["source"] for cell in code_cells(notebook))
-    ]
-    return digest_of("\0".join([text, *code]).encode())
+    machine = [str(torch.__version__), torch.cuda.is_available()]
+    parts = [cells, edition(notebook), claims, parameters, machine]
+    return digest_of(json.dumps(parts, sort_keys=True).encode())

@@ -151,7 +151,7 @@ class Report:
     def outdated(self) -> dict[str, list[str]]:
         """Measurements that the last run of their notebook would not give again: notebook to the runs they are of.
 
-        Since then that very run has failed, or the notebook, its claims or the code have become another edition.
+        Since then that very run has failed, or the code of the notebook or of the package has become another edition.
         """
         editions: dict[str, str] = {}
         for run in sorted(self.runs, key=lambda run: datetime.fromisoformat(run.outcome.finished)):
@@ -190,6 +190,16 @@ class Report:
         """The versions of the code that the runs and the measurements come from."""
         measured = [run.commit for summary in self.summaries for run in summary.runs]
         return sorted({commit or "unknown" for commit in [*(run.outcome.commit for run in self.runs), *measured]})
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a notebook's runs and measurements come from different code: commits differ, and editions may."""
+        editions: dict[str, set[str]] = {}
+        for run in self.runs:
+            editions.setdefault(run.outcome.name, set()).add(run.outcome.edition)
+        for summary in self.summaries:
+            editions.setdefault(summary.claim.notebook, set()).update(run.edition or "" for run in summary.runs)
+        return len(self.commits) > 1 and any(len(found) > 1 or "" in found for found in editions.values())
 
     def among(self, name: str) -> list[str]:
         """The different values of a field of the runs' outcomes."""
@@ -404,12 +414,12 @@ def _warnings(report: Report) -> list[str]:
     failed = sum(run.outcome.error is not None for run in report.runs)
     found = {
         "The profile smoke only tests the code: its pictures and numbers are no evidence.": report.profile == "smoke",
-        "Runs and measurements come from several versions of the code.": len(report.commits) > 1,
+        "Runs and measurements come from several versions of the code.": report.mixed,
         "A commit with -dirty had changes that are in no commit.": any("-dirty" in name for name in report.commits),
         f"{failed} of the runs failed: their errors stand in the sections of the notebooks.": failed > 0,
         f"In {disagreeing} of the claims single runs have another verdict than all together.": disagreeing > 0,
         f"Further runs may change {open_} of the verdicts: those within the scatter.": open_ > 0,
-        f"Out of date, but counted: measurements of {_listed(report.outdated)}. The notebook or the code has changed "
+        f"Out of date, but counted: measurements of {_listed(report.outdated)}. The code behind them has changed "
         "since, or the run has failed. Run these again.": bool(report.outdated),
         f"The claims cannot be read: {report.problem}": bool(report.problem),
     }

@@ -1,11 +1,12 @@
 """The modules that code imports are found by reading it."""
 
+import ast
 import subprocess
 import sys
 
 import pytest
 
-from singan_core.imports import PACKAGE, imported_modules
+from singan_core.imports import PACKAGE, bare, imported_modules
 
 
 def names(*sources: str) -> set[str]:
@@ -47,3 +48,54 @@ def test_nothing_that_python_loads_is_missed(module: str):
     loaded = subprocess.run([sys.executable, "-c", f"import sys, {module}; {shown}"], capture_output=True, text=True)
     assert set(loaded.stdout.split()) <= {str(path) for path in imported_modules([f"import {module}"])}
     assert len(loaded.stdout.split()) > 10
+
+
+# -- what is code
+
+
+COMMENTED = '''"""About: "a  # b"."""
+
+# first
+import math  # why
+
+
+class Nothing:
+    """Of no use."""
+
+    x = """two
+
+    lines  # no comment"""
+    """What x is."""
+
+
+def f(a: int) -> str:
+    """Says a,
+
+    and more."""
+    return f"{a}#" + "\\n"  # the end
+'''
+BARE = '''import math
+class Nothing:
+    x = """two
+
+    lines  # no comment"""
+def f(a: int) -> str:
+    return f"{a}#" + "\\n"'''
+
+
+def test_comments_and_docstrings_are_no_code():
+    assert bare(COMMENTED) == BARE
+
+
+def test_what_is_no_python_stays():
+    assert bare("%timeit f(1)  # slow") == "%timeit f(1)  # slow"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
+def test_bare_code_is_that_of_the_module(path):
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [each for each in body if not ast.unparse(each).startswith(('"', "'"))] or body
+    assert ast.dump(ast.parse(bare(source))) == ast.dump(tree)

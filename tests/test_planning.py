@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from singan_core import imports, planning
 from singan_core.errors import SinGANError
@@ -198,9 +198,23 @@ def test_code_is_part_of_the_fingerprint_where_the_notebook_imports_it(tmp_path,
     assert fingerprints()[0] != before[0] and fingerprints()[1] == before[1]
 
 
+def test_what_is_no_code_is_part_of_the_fingerprint_and_not_of_the_edition(tmp_path):
+    def planned(*cells) -> Run:
+        return plan([save(tmp_path / "00_draws.ipynb", parameters_cell(), *cells)], "laptop", tmp_path)[0]
+
+    runs = [
+        planned(new_code_cell("x = 1  # one")),
+        planned(new_code_cell("x = 1  # still one")),
+        planned(new_markdown_cell("Now:"), new_code_cell("x = 1  # one")),
+        planned(new_code_cell("x = 2  # one")),
+    ]
+    assert len({run.fingerprint for run in runs}) == 4
+    assert [run.edition == runs[0].edition for run in runs] == [True, True, True, False]
+
+
 def change(path: Path) -> None:
     with path.open("a") as file:
-        file.write("# another version\n")
+        file.write("another_version = True\n")
 
 
 def copied_package(folder: Path) -> Path:

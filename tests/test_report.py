@@ -512,7 +512,7 @@ def test_smoke_results_are_called_no_evidence(folder, profile, warned):
 @pytest.mark.parametrize(
     ("prepare", "warning"),
     [
-        (lambda folder: run(folder, label="seed1", seed=1, commit="def5678"), "several versions of the code"),
+        (lambda folder: run(folder, label="s1", seed=1, commit="def5678", edition="f"), "several versions of the code"),
         (lambda folder: measure(folder, 3.0, commit="def5678"), "several versions of the code"),
         (lambda folder: run(folder, commit="abc1234-dirty"), "changes that are in no commit"),
     ],
@@ -574,7 +574,8 @@ def test_measurements_of_a_run_that_has_failed_since_are_named(folder):
     assert all("Out of date, but counted" in page for page in pages(folder))
 
 
-def test_measurements_of_the_last_edition_are_not_out_of_date(folder):
+def test_measurements_of_the_last_edition_are_neither_out_of_date_nor_of_another_version(folder):
     run(folder, seed=0)
-    measure(folder, 2.0, seed=0, edition="e")
+    measure(folder, 2.0, seed=0, edition="e", commit="def5678")
+    assert not any("several versions" in page for page in pages(folder))
     assert not any("Out of date" in page for page in pages(folder))

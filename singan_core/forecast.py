@@ -7,6 +7,7 @@ import math
 import statistics
 import time
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -162,8 +163,8 @@ def iteration_times(
 ) -> list[float]:
     """Seconds of an iteration at every level, coarsest first: the median of about `seconds` of them, each untrained.
 
-    The time does not depend on what is learned. So these times the iterations of the levels are the time of the whole
-    training, on this machine, in its present state; what happens between the levels is left out.
+    The time does not depend on what is learned, so `training_seconds` tells from these what the whole training takes,
+    on this machine, in its present state.
     """
     device = pick_device(device)
     # all levels can be timed: no schedule ends within that
@@ -174,6 +175,15 @@ def iteration_times(
         times.append(_median(trainer, seconds, device))
         model.levels.append(trainer.finished())
     return times
+
+
+def training_seconds(config: TrainConfig, times: Sequence[float]) -> float:
+    """Seconds of a whole training, from those of an iteration of each of its levels, coarsest first.
+
+    times: of these levels, from `iteration_times`. The settings may have another number of iterations, or another
+    decay of it, than those which were timed. What happens between the levels is left out.
+    """
+    return sum(config.iterations_at(level) * each for level, each in enumerate(times))
 
 
 def peak_memory(image: Tensor, config: TrainConfig, *, device: torch.device | str | None = None) -> int:

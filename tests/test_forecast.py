@@ -11,7 +11,7 @@ import torch
 from singan_core import SinGANError, TrainConfig, pyramid_shape, train
 from singan_core import forecast as module
 from singan_core.costs import training_costs
-from singan_core.forecast import Forecast, Pace, forecast, iteration_times, measure_pace, peak_memory
+from singan_core.forecast import Forecast, Pace, forecast, iteration_times, measure_pace, peak_memory, training_seconds
 
 CPU = torch.device("cpu")
 SMALL = TrainConfig.for_profile("smoke", max_size=40)
@@ -131,7 +131,7 @@ def test_forecast_and_measured_times_of_the_levels_are_right_within_a_factor(pro
     train(picture, config, progress=False, device="cpu")
     taken = time.process_time() - started
     assert expected / 3 < taken < 3 * expected
-    assert 40 * sum(times) / 2 < taken < 2 * 40 * sum(times)
+    assert training_seconds(config, times) / 2 < taken < 2 * training_seconds(config, times)
 
 
 def test_a_schedule_does_not_change_the_time_of_an_iteration(processor_time):
@@ -142,6 +142,12 @@ def test_a_schedule_does_not_change_the_time_of_an_iteration(processor_time):
         picture, replace(config, iterations=2, iteration_decay=0.5), seconds=0.1, device="cpu"
     )  # of which the finest has one
     assert len(usual) == len(shorter) and sum(usual) / 2 < sum(shorter) < 2 * sum(usual)
+
+
+def test_a_training_takes_the_iterations_that_its_schedule_leaves_each_level():
+    config = replace(TrainConfig(), iterations=100, iteration_decay=0.25)
+    assert training_seconds(replace(config, iteration_decay=0.0), [1.0, 2.0, 4.0]) == 700.0
+    assert training_seconds(config, [1.0, 2.0, 4.0]) == pytest.approx(100 * 1.0 + 75 * 2.0 + 50 * 4.0)
 
 
 def test_mixed_precision_counts_as_float32_where_the_device_has_none(monkeypatch):

@@ -76,8 +76,9 @@ class TrainConfig:
     """Levels of more than crop * crop pixels are trained on random windows with that many; 0: all on whole images."""
 
     precision: str = "float32"
-    """float32; mixed: convolutions in bfloat16 where the device is fast at it (`fast_bfloat16`), all else in float32;
-    float64, to compare implementations beyond rounding."""
+    """Of the training. float32, in which PyTorch takes TF32 for convolutions on a GPU; mixed: convolutions in bfloat16
+    where the device is fast at it (`fast_bfloat16`), all else in float32; float64, to compare implementations beyond
+    rounding."""
     seed: int = 0
     """Seed of everything random in the training."""
 

@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with open(temporary, "rb") as written:
+        with open(temporary, "rb+") as written:  # Windows flushes only what may be written
             os.fsync(written.fileno())  # before the rename, or a power cut leaves an empty file under the final name
         umask = os.umask(0)
         os.umask(umask)
@@ -83,7 +83,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
+            # copies: the tensors themselves would change with the file
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, not a mapping
         text = metadata["settings"]
         if metadata["sha256"] != _checksum(tensors, text):
             raise SinGANError(f"{path} was altered after it was written. Delete the run's file to train again.")

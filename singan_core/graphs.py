@@ -60,6 +60,7 @@ class GraphedIterations:
     ) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.rng)
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+        # thread_local: the explorer's threads may use the GPU meanwhile
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
             iterate(penalty_due)
         return graph

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from singan_core.errors import SinGANError
@@ -241,7 +241,8 @@ def _read(path: str | Path) -> np.ndarray:
             if math.prod(picture.size) > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")
             picture.load()
-            return _decoded_to_array(_turn_upright(picture))
+            negative = getattr(picture, "tag_v2", {}).get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0  # white is 0
+            return _decoded_to_array(_turn_upright(picture), negative)
     except SinGANError:
         raise
     except FileNotFoundError as error:
@@ -263,15 +264,18 @@ def _turn_upright(picture: Image.Image) -> Image.Image:
     return picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture
 
 
-def _decoded_to_array(picture: Image.Image) -> np.ndarray:
+def _decoded_to_array(picture: Image.Image, negative: bool) -> np.ndarray:
+    """The values as they are in the file. negative: it is a TIFF in which 0 is white."""
     if picture.mode == "I":
         values = np.asarray(picture)
         # Older Pillow reads 16-bit PNG in this mode; of true 32-bit integers the full scale is unknown.
         if values.min() < 0 or values.max() > 65535:
             raise SinGANError("The picture has 32-bit integers beyond 0 to 65535; save it with 8 or 16 bits.")
         return values.astype(np.uint16)
-    if picture.mode == "F" or picture.mode.startswith("I;16"):
+    if picture.mode == "F":
         return np.asarray(picture)
+    if picture.mode.startswith("I;16"):  # of which Pillow makes no positive, as it does of 8 bits
+        return 65535 - np.asarray(picture) if negative else np.asarray(picture)
     return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
 
 

@@ -106,7 +106,7 @@ def sliced_wasserstein_levels(
     check_image(a, "a")
     check_image(b, "b")
     _check_devices(a, b)
-    if min(patch_size, levels, projections) < 1:
+    if not all(isinstance(each, (int, np.integer)) and each >= 1 for each in (patch_size, levels, projections)):
         raise SinGANError("patch_size, levels and projections are whole numbers of at least 1.")
     generator = torch.Generator().manual_seed(seed)
     distances: list[float] = []

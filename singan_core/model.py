@@ -3,10 +3,11 @@
 The applications (editing, harmonization, painting, ...) are thin functions over `SinGAN.inject`.
 """
 
+import contextlib
 import itertools
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -248,13 +249,13 @@ class SinGAN:
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
         sources = [noise(batch) for batch in batches]
         keep_free_memory(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             generators = self.folded()
             images = [self.generate(generators, source, shape, start, last, previous) for source in sources]
         return _as_image(torch.cat(images))
 
     def _reconstruct_to(self, last: int) -> Tensor:
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             image = self.generate(self.folded(), self.reconstruction_noise, self.shape, 0, last)
         return _as_image(image)
 
@@ -303,6 +304,20 @@ def device_name(device: torch.device | str | None = None) -> str:
     """What a device (see `pick_device`) is called in results: the GPU's name, or the CPU with the kind of machine."""
     device = pick_device(device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {platform.machine()}"
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Convolutions on a GPU in float32, and not in the TF32 that PyTorch takes for them: that moves pixels by a level.
+
+    On a CPU it has no effect.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _as_image(generated: Tensor) -> Tensor:

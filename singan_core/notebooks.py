@@ -1,6 +1,6 @@
 """What is done with executed notebooks: they say how their run went, are shown as pages, and are published.
 
-Running them is the business of `reproduce`, the page over all of them that of `report`.
+Running them is the business of `execution`, the page over all of them that of `report`.
 """
 
 import ast

@@ -391,10 +391,12 @@ def plot_progress(progress: Progress, columns: Sequence[str], pictures: Sequence
         axes.set_axis_off()
     axes = figure.add_subplot(grid[1, :])
     _plain(axes)
-    histories = [level.history for level in progress.model.levels] + [progress.history]
+    # at the end of a level, the model has it already; levels of published pyramids have no losses
+    histories = [level.history for level in progress.model.levels[: progress.level]] + [progress.history]
     ends = np.cumsum([progress.model.config.iterations_at(level) for level in range(progress.levels)]).tolist()
     for history, first in zip(histories, [0, *ends], strict=False):
-        _draw_curves(axes, _named_losses(history, columns), smooth=1, first=first)
+        if history is not None:
+            _draw_curves(axes, _named_losses(history, columns), smooth=1, first=first)
     for end in ends:
         axes.axvline(end, color="0.8", linewidth=0.8, zorder=0)
     axes.set_xlim(0, ends[-1])

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from singan_core.errors import SinGANError
 from singan_core.features import RandomFilterBank
+from singan_core.images import check_image
 from singan_core.metrics import (
     diversity,
     psnr,
@@ -80,4 +82,7 @@ def high_pass_distances(batches: Iterable[Tensor], real: Tensor, *, projections:
 
 def _high_pass(pictures: Tensor) -> Tensor:
     """Half of what pictures differ from the mean of the 7 x 7 pixels around each: within [-1, 1] like a picture."""
+    height, width = check_image(pictures).shape[-2:]
+    if min(height, width) < 7:
+        raise SinGANError(f"Images of {height}x{width} px hold no patch of 7x7 px.")
     return (pictures - F.avg_pool2d(F.pad(pictures, (3,) * 4, mode="reflect"), 7, stride=1)) / 2

@@ -169,12 +169,19 @@ def run_key(image: Tensor, config: TrainConfig, targets: Targets | None = None) 
 
 
 def store_folder() -> Path:
-    """Where runs are kept: SINGAN_RUNS, else `runs` in the checkout, else ~/.cache/singan_core/runs."""
+    """Where runs are kept: SINGAN_RUNS, else `runs` in the checkout, else ~/.cache/singan_core/runs.
+
+    Raises SinGANError where there is none of them.
+    """
     if chosen := os.environ.get("SINGAN_RUNS"):
         return Path(chosen).expanduser()
     checkout = Path(__file__).resolve().parents[1]
-    in_checkout = (checkout / "pyproject.toml").exists()
-    return checkout / "runs" if in_checkout else Path.home() / ".cache" / "singan_core" / "runs"
+    if (checkout / "pyproject.toml").exists():
+        return checkout / "runs"
+    try:
+        return Path.home() / ".cache" / "singan_core" / "runs"
+    except RuntimeError as error:
+        raise SinGANError("There is no home folder for the run store: set SINGAN_RUNS to a folder.") from error
 
 
 def run_folder(
@@ -211,7 +218,7 @@ def _trained(folder: Path, retrain: bool, result: str = MODEL) -> bool:
     """Whether a run holds its finished result; to train again, one that is younger than SINGAN_RETRAIN_BEFORE."""
     try:
         written = os.stat(folder / result).st_mtime
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null byte in the name
         return False
     return not retrain or written > float(os.environ.get("SINGAN_RETRAIN_BEFORE", "inf"))
 
@@ -267,9 +274,9 @@ def _only_one(folder: Path, progress: bool) -> Iterator[None]:
             if progress:
                 print(f"Another process is training {folder.name}; waiting for it to finish ...", flush=True)
             lock.acquire()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise SinGANError(
-            f"Cannot write to the run store {folder.parent} ({error.strerror or error}). "
+            f"Cannot write to the run store {folder.parent} ({getattr(error, 'strerror', None) or error}). "
             "Set SINGAN_RUNS to a folder you can write to."
         ) from error
     try:

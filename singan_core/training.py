@@ -61,9 +61,10 @@ def train(
     device = pick_device(device)
     shape, reals = training_images(image, config, device, targets)
     base = _checked_base(base, config, shape, device)
+    origin = _fingerprint(image, targets)
     rng = torch.Generator(device).manual_seed(config.seed)
     if checkpoint is not None and checkpoint.exists():
-        model, trainer = load_checkpoint(checkpoint, config, reals, rng, targets)
+        model, trainer = load_checkpoint(checkpoint, config, reals, rng, origin)
         del reals[: len(model.levels) + 1]
     else:
         if base is None:
@@ -79,7 +80,7 @@ def train(
     def save() -> None:
         nonlocal saved
         if checkpoint is not None:
-            save_checkpoint(checkpoint, model, trainer, targets)
+            save_checkpoint(checkpoint, model, trainer, origin)
         saved = time.monotonic()
 
     with Reporter(model, callback, progress) as reporter, deferred_interrupt() as interrupted:
@@ -93,12 +94,16 @@ def train(
                     save()
                 if interrupted():
                     raise KeyboardInterrupt
+            last = not reals or base is not None
+            if last:
+                save()  # an interrupt that comes from here on loses nothing
             model.levels.append(trainer.finished())
             if base is not None:
                 model.levels += base.levels[len(model.levels) :]
-                reals.clear()
             reporter.report(trainer, level_done=True)
-            if not reals:
+            if last:
+                if interrupted():
+                    raise KeyboardInterrupt
                 return model
             trainer = None  # its images make room for those of the next level
             trainer = LevelTrainer(model, reals.pop(0), rng)
@@ -334,8 +339,11 @@ class LevelTrainer:
 # -- checkpoints: finished levels, the level in training, optimizers and random state, in one file
 
 
-def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer, targets: Targets | None = None) -> None:
-    """Write the whole state of a training, so that `load_checkpoint` goes on with the same bits."""
+def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer, origin: str) -> None:
+    """Write the whole state of a training, so that `load_checkpoint` goes on with the same bits.
+
+    origin: the fingerprint of what is trained on.
+    """
     trainer.raise_if_diverged()
     tensors, settings = pack(model)
     tensors["trainer.rng"] = trainer.rng.get_state()
@@ -349,20 +357,20 @@ def save_checkpoint(path: Path, model: SinGAN, trainer: LevelTrainer, targets: T
         "iteration": trainer.iteration,
         "critic_steps": trainer.critic_steps,
         "device": trainer.rng.device.type,
-        "image": _fingerprint(trainer.real, targets),
+        "origin": origin,
     }
     write_tensors(path, tensors, settings)
 
 
 def load_checkpoint(
-    path: Path, config: TrainConfig, reals: list[Tensor], rng: torch.Generator, targets: Targets | None = None
+    path: Path, config: TrainConfig, reals: list[Tensor], rng: torch.Generator, origin: str
 ) -> tuple[SinGAN, LevelTrainer]:
     """Take up a training where `save_checkpoint` left it. Raises SinGANError for anything but this training's file."""
     tensors, settings = read_tensors(path)
     try:
         model = unpack(tensors, settings, reals[0].device)
         fits = model.config == config and model.shape.sizes == tuple(tuple(real.shape[-2:]) for real in reals)
-        if not fits or settings["image"] != _fingerprint(reals[len(model.levels)], targets):
+        if not fits or settings["origin"] != origin:
             raise SinGANError(f"{path} belongs to another training, with other settings or another picture.")
         if settings["device"] != rng.device.type:
             raise SinGANError(
@@ -394,8 +402,8 @@ def load_checkpoint(
 
 
 def _fingerprint(image: Tensor, targets: Targets | None) -> str:
-    """Of the image of the level in training, and of the targets, which the finished levels were trained on."""
-    digest = hashlib.sha256(image.cpu().contiguous().numpy())
+    """Of photograph and targets as they were given: what is computed from them has other bits on other processors."""
+    digest = hashlib.sha256(image.detach().cpu().contiguous().numpy())
     digest.update(targets_key(targets).encode())
     return digest.hexdigest()
 

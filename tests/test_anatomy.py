@@ -238,6 +238,18 @@ def test_teaching_plan_links_exactly_the_notebooks_that_there_are():
     assert not [row[0] for row in linked if "–" in row], "times and trainings of these are missing"
 
 
+def test_teaching_guide_answers_the_predictions_of_every_class_notebook():
+    """A teacher with ten minutes needs them at hand: one answer for each question."""
+    classes = [row[0].lstrip("[")[:2] for row in plan() if row[2] == "class"]
+    answers = {row[:2]: row.split(" | ")[1:] for row in re.findall(r"^\| (\d\d \| .*) \|$", GUIDE, re.MULTILINE)}
+    assert list(answers) == classes
+    for lesson in map(lesson_at, PATHS):
+        if lesson.number in classes:
+            (predictions,) = (cell["source"] for cell in lesson.cells if "## Predict first" in cell["source"])
+            questions = re.findall(r"^(\d)\. ", predictions, re.MULTILINE)
+            assert len(answers[lesson.number]) == len(questions), lesson.name
+
+
 def test_every_claim_belongs_to_a_notebook_of_the_plan():
     names = {re.search(r"\w+", row[0]).group() for row in plan()}
     assert [claim.id for claim in load_claims().values() if claim.notebook not in names] == []

@@ -44,10 +44,16 @@ def test_stronger_noise_of_a_seed_hits_the_same_pixels_and_more(picture):
     assert not torch.equal(few, salt_and_pepper(picture, 20.0, seed=4)[1])
 
 
-@pytest.mark.parametrize("level", [float("nan"), float("inf"), "12", True])
+@pytest.mark.parametrize("level", [float("nan"), float("inf"), 4000.0, -4000.0, "12", True])
 def test_a_strength_that_is_no_number_is_refused(picture, level):
-    with pytest.raises(SinGANError, match="psnr must be a finite number"):
+    with pytest.raises(SinGANError, match="psnr must be a number of dB"):
         salt_and_pepper(picture, level)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_a_seed_that_is_none_is_refused(picture, seed):
+    with pytest.raises(SinGANError, match="seed must be"):
+        salt_and_pepper(picture, seed=seed)
 
 
 def test_a_strength_out_of_reach_is_refused(picture):
@@ -197,7 +203,7 @@ def test_a_tile_may_be_a_pixel(model):
 
 
 @pytest.mark.parametrize(
-    "options", [{"grid": (0, 2)}, {"grid": (2, 49)}, {"grid": (2,)}, {"overlap": -1}, {"overlap": 1.5}]
+    "options", [{"grid": (0, 2)}, {"grid": (2, 49)}, {"grid": (2,)}, {"grid": 3}, {"overlap": -1}, {"overlap": 1.5}]
 )
 def test_a_grid_that_does_not_fit_is_refused(model, picture, options):
     with pytest.raises(SinGANError, match="grid is"):

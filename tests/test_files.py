@@ -83,6 +83,27 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_is_flushed_through_a_descriptor_that_may_write(tmp_path, monkeypatch):
+    """Windows flushes no other."""
+    may_write = []
+
+    def probing(descriptor):
+        may_write.append(os.write(descriptor, b"") == 0)
+
+    monkeypatch.setattr(os, "fsync", probing)
+    write_text(tmp_path / "file.txt", "text")
+    assert may_write == [True]
+
+
+def test_tensors_that_were_read_stay_as_they_are_when_the_file_changes(tmp_path):
+    path, values = tmp_path / "file.safetensors", torch.arange(5000.0)
+    write_tensors(path, {"values": values}, {})
+    read, _ = read_tensors(path)
+    with open(path, "rb+") as file:  # in place, as copying over it does
+        file.write(bytes(path.stat().st_size))
+    assert torch.equal(read["values"], values)
+
+
 def test_a_place_that_cannot_hold_files_is_one_clear_error(tmp_path):
     (tmp_path / "occupied").write_text("a file, not a folder")
     with pytest.raises(SinGANError, match="Cannot write"):

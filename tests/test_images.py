@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -284,6 +285,15 @@ def test_sixteen_bit_gray_keeps_its_precision(tmp_path, file_format):
     array = np.array([[0, 1, 300], [40000, 65534, 65535]], np.uint16)
     image = load_image(written(tmp_path, encode(Image.fromarray(array), file_format)))
     assert torch.equal(image, from_array(array))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_gray_tiff_is_positive_whichever_value_it_has_for_white(tmp_path, kind, photometric):
+    array = np.array([[0, 1, 200], [100, 254, 255]], kind) * kind(257 if kind is np.uint16 else 1)
+    stored = np.iinfo(kind).max - array if photometric == "miniswhite" else array
+    tifffile.imwrite(tmp_path / "gray.tif", stored, photometric=photometric)
+    assert torch.equal(load_image(tmp_path / "gray.tif"), from_array(array))
 
 
 def test_sixteen_bit_gray_of_either_byte_order_keeps_its_precision(tmp_path):

@@ -295,9 +295,10 @@ def test_levels_smaller_than_a_patch_are_left_out():
 
 
 @pytest.mark.parametrize("setting", ["patch_size", "levels", "projections"])
-def test_sliced_wasserstein_refuses_numbers_below_one(setting: str):
+@pytest.mark.parametrize("number", [0, 2.5, "7"])
+def test_sliced_wasserstein_refuses_numbers_that_count_nothing(setting: str, number):
     with pytest.raises(SinGANError, match="at least 1"):
-        sliced_wasserstein(noise(), noise(), **{setting: 0})
+        sliced_wasserstein(noise(), noise(), **{setting: number})
 
 
 # RMSE, PSNR, SSIM

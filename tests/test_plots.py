@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import IPython
 import IPython.display
@@ -415,11 +416,8 @@ class TestLivePlot:
         assert len(notebook) == 2
 
     def test_the_figure_has_a_picture_per_finished_level_and_the_losses_of_all_levels(self, model, reports):
-        report = reports[-1]  # the model of the report has all levels by now: leave out the one in training
-        below = SinGAN(model.config, model.shape, model.z_star, model.levels[:-1])
-        report = Progress(**(vars(report) | {"model": below}))
-        pictures = [below.sample(1, stop_scale=level) for level in range(len(below.levels))]
-        *above, losses = plot_progress(report, ["critic_real"], pictures).axes
+        pictures = [model.sample(1, stop_scale=level) for level in range(len(model.levels))]
+        *above, losses = plot_progress(reports[-1], ["critic_real"], pictures).axes
         for axes, sample in zip(above, pictures, strict=True):
             np.testing.assert_array_equal(axes.images[0].get_array(), to_array(sample))
         ends = [line.get_xdata()[0] for line in losses.lines if len(line.get_xdata()) == 2]
@@ -428,6 +426,20 @@ class TestLivePlot:
         assert [curve.get_xdata()[0] for curve in curves] == [1 + 5 * level for level in range(len(model.levels))]
         for curve, level in zip(curves, model.levels, strict=True):
             np.testing.assert_allclose(curve.get_ydata(), level.history[:, 0])
+
+    def test_at_the_end_of_a_level_its_losses_are_drawn_once(self, model, reports):
+        at_end = SinGAN(model.config, model.shape, model.z_star, model.levels[:2])
+        report = Progress(**(vars(reports[-1]) | {"level": 1, "model": at_end, "history": model.levels[1].history}))
+        *_, losses = plot_progress(report, ["critic_real"], []).axes
+        curves = [line for line in losses.lines if line.get_label() == "D(x)"]
+        assert [curve.get_xdata()[0] for curve in curves] == [1, 6]
+
+    def test_levels_without_losses_are_left_out(self, model, reports):
+        published = [replace(model.levels[0], history=None), *model.levels[1:]]
+        report = Progress(**(vars(reports[-1]) | {"model": replace(model, levels=published)}))
+        *_, losses = plot_progress(report, ["critic_real"], []).axes
+        curves = [line for line in losses.lines if line.get_label() == "D(x)"]
+        assert [curve.get_xdata()[0] for curve in curves] == [1 + 5 * level for level in range(1, len(model.levels))]
 
     def test_it_leaves_the_training_as_it_is(self, config, model, notebook):
         watched = train(picture(), config, progress=False, callback=LivePlot(seconds=0))

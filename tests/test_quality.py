@@ -49,6 +49,12 @@ def test_patch_distances_are_those_of_the_levels_for_every_batch(pyramid):
         assert (found["structure distance"][number], found["texture distance"][number]) == (levels[0], levels[-1])
 
 
+@pytest.mark.parametrize("side", [1, 3, 6])
+def test_pictures_smaller_than_a_patch_are_refused(side):
+    with pytest.raises(SinGANError, match="hold no patch of 7x7 px"):
+        high_pass_distances([torch.zeros(1, 3, side, 20)], torch.zeros(1, 3, 20, 20))
+
+
 def test_a_blurred_picture_is_farther_in_texture_than_in_structure():
     real = sample_image("bricks")[..., :96, :96]
     blurred = resize(resize(real, (48, 48)), (96, 96))

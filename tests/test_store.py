@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -200,6 +201,23 @@ def test_a_store_that_cannot_be_written_names_the_variable_to_set(picture, tiny,
     (tmp_path / "occupied").write_text("a file")
     with pytest.raises(SinGANError, match="SINGAN_RUNS"):
         load_or_train(picture, tiny, store=tmp_path / "occupied", progress=False, device="cpu")
+
+
+def test_a_store_whose_name_is_none_is_refused(picture, tiny):
+    with pytest.raises(SinGANError, match="SINGAN_RUNS"):
+        load_or_train(picture, tiny, store="a\0b", progress=False, device="cpu")
+
+
+def test_without_a_home_folder_the_variable_to_set_is_named(tmp_path, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SINGAN_RUNS")
+    monkeypatch.setattr("singan_core.store.__file__", str(tmp_path / "site-packages" / "singan_core" / "store.py"))
+    assert store_folder() == Path.home() / ".cache" / "singan_core" / "runs"
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(SinGANError, match="SINGAN_RUNS"):
+        store_folder()
 
 
 def test_a_checkpoint_of_another_training_is_refused(picture, tiny, tmp_path, stop_at):

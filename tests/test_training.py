@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import signal
 import threading
 import weakref
 
@@ -240,6 +241,37 @@ def test_an_interrupted_training_ends_with_the_same_bits_in_every_mode(changes, 
             train(image, config, checkpoint=tmp_path / "c", callback=interrupt, progress=False, device="cpu")
     resumed = train(image, config, checkpoint=tmp_path / "c", progress=False, device="cpu")
     assert same_bits(resumed, undisturbed)
+
+
+def test_an_interrupted_training_resumes_where_the_processor_rounds_otherwise(picture, tiny, tmp_path, monkeypatch):
+    """The reduced images, which products of matrices make, have other last bits there."""
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(picture, tiny, checkpoint=tmp_path / "c", callback=interrupt, progress=False, device="cpu")
+
+    def rounded_otherwise(*arguments):
+        shape, reals = training_images(*arguments)
+        return shape, [real * (1 + 1e-6) for real in reals]
+
+    monkeypatch.setattr("singan_core.training.training_images", rounded_otherwise)
+    resumed = train(picture, tiny, checkpoint=tmp_path / "c", progress=False, device="cpu")
+    assert len(resumed.levels) == len(resumed.shape.sizes)
+
+
+def test_a_ctrl_c_at_the_very_end_stops_the_program_and_loses_nothing(picture, tiny, model, tmp_path):
+    def interrupt(progress):
+        if progress.level == progress.levels - 1 and len(progress.model.levels) == progress.levels:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(picture, tiny, checkpoint=tmp_path / "c", callback=interrupt, progress=False, device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(LevelTrainer, "step")  # none is left to do
+        resumed = train(picture, tiny, checkpoint=tmp_path / "c", progress=False, device="cpu")
+    assert same_bits(resumed, model)
 
 
 def test_a_finished_level_leaves_nothing_of_its_training_in_memory(picture, tiny, monkeypatch):

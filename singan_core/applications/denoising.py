@@ -29,14 +29,14 @@ def salt_and_pepper(image: Tensor, psnr: float = REPORT_PSNR, *, seed: int = 0) 
     and both with equal chance, until the PSNR to the picture is `psnr` in dB (data range 2), as near as whole pixels
     allow. The mask is 1 where a pixel was hit. A seed gives the same places at every strength.
 
-    Raises SinGANError for a PSNR that is no finite number or that even noise everywhere does not reach, and for
+    Raises SinGANError for a PSNR beyond 1000 dB or that even noise everywhere does not reach, a seed below 0, and for
     anything that is not one image.
     """
     _check_one(image)
-    if isinstance(psnr, bool) or not isinstance(psnr, (int, float)) or not math.isfinite(psnr):
-        raise SinGANError(f"psnr must be a finite number of dB, got {psnr!r}.")
+    if isinstance(psnr, bool) or not isinstance(psnr, (int, float)) or not -1000 <= psnr <= 1000:
+        raise SinGANError(f"psnr must be a number of dB from -1000 to 1000, got {psnr!r}.")
     pixels = image[0].flatten(1).double().cpu().numpy()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_checked_seed(seed))
     order = rng.permutation(pixels.shape[1])
     values = rng.choice([-1.0, 1.0], pixels.shape[1])
     # the mean square error after the first 0, 1, 2, ... pixels of the order were hit
@@ -97,8 +97,9 @@ def super_resolve_tiles(
     size = enlarged_size(image, factor)
     height, width = image.shape[-2:]
     overlap = model.config.layers if overlap is None else overlap
-    whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (*grid, overlap))
-    if not whole or len(grid) != 2 or not (1 <= grid[0] <= height and 1 <= grid[1] <= width and overlap >= 0):
+    pair = isinstance(grid, (tuple, list)) and len(grid) == 2
+    whole = pair and all(isinstance(each, int) and not isinstance(each, bool) for each in (*grid, overlap))
+    if not whole or not (1 <= grid[0] <= height and 1 <= grid[1] <= width and overlap >= 0):
         raise SinGANError(
             f"grid is (rows, columns), from 1 to the sides of the picture ({height}, {width}), and overlap a number of "
             f"pixels from 0 on; got {grid!r} and {overlap!r}."
@@ -124,9 +125,13 @@ def _check_one(image: Tensor) -> None:
 
 def _own_seed(seed: int, number: int) -> int:
     """A seed for each pass or tile: with `seed + number`, neighbouring seeds would share their noise."""
+    return int(np.random.SeedSequence((_checked_seed(seed), number)).generate_state(1)[0])
+
+
+def _checked_seed(seed: int) -> int:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
-    return int(np.random.SeedSequence((int(seed), number)).generate_state(1)[0])
+    return int(seed)
 
 
 def _spans(side: int, count: int, overlap: int) -> list[tuple[int, int]]:

@@ -52,7 +52,7 @@ test-notebooks: $(INSTALLED) ## run every notebook, at profiles smoke and laptop
 		echo "A notebook trained a pyramid that is not shipped: make pretrained"; exit 1; fi
 
 # Screenshots stay in build/browser, to be looked at. A browser is needed: Debian, Ubuntu: sudo apt install chromium
-test-browser: $(INSTALLED) ## test the explorer and the sketch pad in headless Chromium, as pages and in JupyterLab
+test-browser: $(INSTALLED) ## test explorer, sketch pad and survey in headless Chromium, as pages and in JupyterLab
 	@$(PY) -c 'import playwright' 2>/dev/null || $(PY) $(PIP_INSTALL) -c constraints.txt -e '.[browser]'
 	OMP_NUM_THREADS=1 $(PY) -m pytest -rs tests/browser
 

@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", nargs="+", default=quality.IMAGES, help="bundled pictures")
     parser.add_argument("--max-size", type=int, default=128, help="longer side, px")
     parser.add_argument("--iterations", nargs="+", type=int, default=[50, 500], help="of the reference")
-    parser.add_argument("--paper-iterations", nargs="+", type=int, default=[50, 200])
+    parser.add_argument("--paper-iterations", nargs="+", type=int, default=[50, 500])
     parser.add_argument("--laptop-iterations", nargs="+", type=int, default=[100, 300, 800])
     parser.add_argument(
         "--double-kernels-every",

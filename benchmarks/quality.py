@@ -2,11 +2,12 @@
 
     python -m benchmarks.quality --profile laptop --images mountains peaks pagoda drawn_pebbles
 
-Trains what the run store does not have yet, prints a table, and writes it with every number to
+Trains, prints a table, and writes it with every number to
 benchmarks/results/quality-<profile>.{md,json}, beside one sheet of samples per picture to look at: the photograph and
 its reconstruction first, then samples. Time is that of the training on an otherwise idle machine, or it means nothing.
 """
 
+import argparse
 from collections.abc import Sequence
 
 import torch
@@ -64,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = common.options(__doc__)
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--images", nargs="+", default=IMAGES)
-    parser.add_argument("--retrain", action="store_true", help="train again, to measure the time anew")
+    parser.add_argument(
+        "--retrain",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train again, to measure the time anew, or take the pyramids that are there (default: train)",
+    )
     arguments = common.parsed(parser, argv, QUICK)
 
     config = TrainConfig.for_profile(arguments.profile)

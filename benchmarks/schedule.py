@@ -1,11 +1,10 @@
 """What a batch of many pictures costs on more workers: its schedule, simulated with measured times of its tasks.
 
-    python -m benchmarks.schedule --profile laptop --pictures 50 --notebooks 20
+    python -m benchmarks.schedule --profile laptop --pictures 50
 
 Measured are the run times of notebooks whose pyramids were there before (the executed copies of a results folder) and
-the training times of pyramids (`benchmarks.quality`); on which device, the files say, and so does the result. Notebooks
-and pictures that have not been run get times drawn from these, with a seed, and --own says how many pyramids of its own
-such a notebook has trained: an assumption until it exists.
+the training times of pyramids (`benchmarks.quality`); on which device, the files say, and so does the result. Pictures
+get training times drawn from these, with a seed.
 
 Simulated is what `singan_core.reproduce` does: a task per notebook, picture and seed; a free worker takes the next one
 in the order of `plan`; the first to ask for a pyramid trains it, and who asks meanwhile waits, its worker with it. A
@@ -13,13 +12,12 @@ task asks for its pyramids first, for those that other notebooks need as well be
 the cluster, the page of an executed copy (some tenths of a second), and failures.
 """
 
-import argparse
 import heapq
 import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
@@ -28,22 +26,26 @@ from typing import Any
 from benchmarks import common
 from singan_core import TrainConfig, plots
 from singan_core.errors import SinGANError
+from singan_core.images import data_folder
 from singan_core.notebooks import Outcome, read_outcome
+from singan_core.pretrained import read_manifest
 from singan_core.store import MODEL, store_folder
 
-QUICK = {"pictures": 3, "notebooks": 4, "workers": [1, 2]}
+QUICK = {"pictures": 3, "workers": [1, 2]}
 HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook of the series. seconds: of a run with its pyramids there. shared: pyramids that others ask for, too.
+    """A notebook of the series. seconds: of a run with its pyramids there. fixed: pyramids of pictures that it names.
 
-    own: pyramids that it alone asks for. with_pictures, with_seeds: whether there is a run for each of them.
+    shared, own: the other pyramids, of the picture that it is run with; the former are those that other notebooks ask
+    for, too. with_pictures, with_seeds: whether there is a run for each of them.
     """
 
     name: str
     seconds: float
+    fixed: tuple[str, ...]
     shared: tuple[str, ...]
     own: tuple[str, ...]
     with_pictures: bool
@@ -182,7 +184,7 @@ def measured_trainings(path: Path, profile: str) -> dict[str, Any]:
     if TrainConfig.from_dict(quality["config"]) != TrainConfig.for_profile(profile):
         raise SinGANError(
             f"The trainings in {path} have other settings than profile {profile}: measure them again with "
-            f"`python -m benchmarks.quality --profile {profile} --retrain`."
+            f"`python -m benchmarks.quality --profile {profile}`."
         )
     return quality
 
@@ -194,43 +196,41 @@ def _older(key: str, outcome: Outcome) -> bool:
     return model.exists() and model.stat().st_mtime < begun
 
 
-def series(outcomes: Sequence[Outcome], count: int, own: int, draw: random.Random) -> list[Notebook]:
-    """So many notebooks: those that were measured and, for the others, ones drawn from them.
-
-    A drawn one asks for the pyramids that measured ones share, and for `own` of its own.
-    """
+def measured_notebooks(outcomes: Sequence[Outcome], pictures: Mapping[str, str]) -> list[Notebook]:
+    """The notebooks of these runs. pictures: what pyramids were trained on, by key, as far as it is known."""
     askers = Counter(key for outcome in outcomes for key in outcome.pyramids)
-    shared = tuple(key for key, number in askers.items() if number > 1)
-    found = [
-        Notebook(
-            outcome.name,
-            outcome.seconds,
-            tuple(key for key in outcome.pyramids if askers[key] > 1),
-            tuple(key for key in outcome.pyramids if askers[key] == 1),
-            outcome.image is not None,
-            outcome.seed is not None,
+    found = []
+    for outcome in outcomes:
+        fixed = [key for key in outcome.pyramids if pictures.get(key, outcome.image) != outcome.image]
+        others = [key for key in outcome.pyramids if key not in fixed]
+        found.append(
+            Notebook(
+                outcome.name,
+                outcome.seconds,
+                tuple(fixed),
+                tuple(key for key in others if askers[key] > 1),
+                tuple(key for key in others if askers[key] == 1),
+                outcome.image is not None,
+                outcome.seed is not None,
+            )
         )
-        for outcome in outcomes
-    ][:count]
-    for number in range(len(found), count):
-        name = f"{number:02}_drawn"
-        keys = tuple(f"{name} {index}" for index in range(own))
-        found.append(replace(draw.choice(found[: len(outcomes)]), name=name, shared=shared, own=keys))
     return found
 
 
 def batch(notebooks: Sequence[Notebook], trainings: Sequence[float], seeds: int) -> tuple[list[Task], dict[str, float]]:
     """The tasks in the order of `planning.plan`, and the training time of each pyramid that they ask for.
 
-    trainings: seconds of a pyramid of each picture, of which the first is the notebooks' own.
+    trainings: seconds of a pyramid of each picture, of which the first is the notebooks' own, and stands for those that
+    they name.
     """
     tasks, training = [], {}
     for notebook in notebooks:
         for picture in range(len(trainings) if notebook.with_pictures else 1):
             for seed in range(seeds if notebook.with_seeds else 1):
-                keys = tuple(f"{key} {picture} {seed}" for key in (*notebook.shared, *notebook.own))
-                training |= dict.fromkeys(keys, trainings[picture])
-                tasks.append(Task(notebook.name, picture, seed, keys, notebook.seconds))
+                fixed = [f"{key} {seed}" for key in notebook.fixed]
+                keys = [f"{key} {picture} {seed}" for key in (*notebook.shared, *notebook.own)]
+                training |= dict.fromkeys(fixed, trainings[0]) | dict.fromkeys(keys, trainings[picture])
+                tasks.append(Task(notebook.name, picture, seed, (*fixed, *keys), notebook.seconds))
     return sorted(tasks, key=lambda task: task.picture > 0 or task.seed > 0), training
 
 
@@ -270,24 +270,14 @@ def draw_figure(schedules: Sequence[Schedule], bounds: Sequence[float]) -> plots
     return figure
 
 
-def inputs_text(
-    outcomes: Sequence[Outcome], quality: Mapping[str, Any], trainings: Sequence[float], arguments: argparse.Namespace
-) -> str:
-    """What was measured, what was drawn and what is assumed, and how much hangs on that."""
-    used = outcomes[: arguments.notebooks]
-    notebooks = ", ".join(f"{outcome.name[:2]} {outcome.seconds:.0f} s" for outcome in used)
+def inputs_text(outcomes: Sequence[Outcome], quality: Mapping[str, Any], pictures: int, draw: int) -> str:
+    """What was measured and what was drawn."""
+    notebooks = ", ".join(f"{outcome.name[:2]} {outcome.seconds:.0f} s" for outcome in outcomes)
     measured = ", ".join(f"{name} {result['seconds']:.0f} s" for name, result in quality["results"].items())
-    devices = " / ".join(dict.fromkeys(f"{outcome.device}, torch {outcome.torch}" for outcome in used))
-    text = f"""- Measured: runs of notebooks with their pyramids there ({devices}): {notebooks}.
+    devices = " / ".join(dict.fromkeys(f"{outcome.device}, torch {outcome.torch}" for outcome in outcomes))
+    return f"""- Measured: runs of notebooks with their pyramids there ({devices}): {notebooks}.
 - Measured: trainings of a pyramid: {measured}.
-- Drawn from these (seed {arguments.draw}): the training time of each of the {arguments.pictures} pictures."""
-    if (others := arguments.notebooks - len(used)) > 0:
-        more = others * arguments.seeds * sum(trainings) / HOUR
-        text += f"""
-- Drawn from these, too: the run times of {others} notebooks that have not been measured.
-- Assumed: each of those has {arguments.own} pyramids of its own for each picture and seed, which take as long as the
-  picture's first. One more or less of them is {more:.0f} hours of one worker more or less."""
-    return text
+- Drawn from these (seed {draw}): the training time of each of the {pictures} pictures."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -296,9 +286,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--copies", type=Path, help="executed copies (default: the profile's in figures/)")
     parser.add_argument("--quality", type=Path, help="training times (default: quality-<profile>.json of the results)")
     parser.add_argument("--pictures", type=int, default=50)
-    parser.add_argument("--notebooks", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=1, help="seeds for each picture (default: %(default)s)")
-    parser.add_argument("--own", type=int, default=4, help="own pyramids of a drawn notebook (default: %(default)s)")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--draw", type=int, default=0, help="seed of the draws (default: %(default)s)")
     arguments = common.parsed(parser, argv, QUICK)
@@ -307,7 +295,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = arguments.quality or common.RESULTS / f"quality-{arguments.profile}.json"
     quality = measured_trainings(results, arguments.profile)
     outcomes, draw = measured_outcomes(copies, arguments.profile), random.Random(arguments.draw)
-    notebooks = series(outcomes, arguments.notebooks, arguments.own, draw)
+    shipped = read_manifest(data_folder() / "pretrained")
+    notebooks = measured_notebooks(outcomes, {entry["key"]: entry["image"] for entry in shipped})
     measured = [result["seconds"] for result in quality["results"].values()]
     trainings = [draw.choice(measured) for _ in range(arguments.pictures)]
     tasks, training = batch(notebooks, trainings, arguments.seeds)
@@ -318,7 +307,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "profile": arguments.profile,
         "pictures": arguments.pictures,
         "seeds": arguments.seeds,
-        "own": arguments.own,
         "draw": arguments.draw,
         "measured": {
             "notebooks": {outcome.name: outcome.seconds for outcome in outcomes},
@@ -343,14 +331,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             for schedule, bound in zip(schedules, bounds, strict=True)
         ],
     }
-    text = f"""# What a batch costs: {arguments.pictures} pictures x {arguments.notebooks} notebooks, simulated
+    text = f"""# What a batch costs: {arguments.pictures} pictures x {len(notebooks)} notebooks, simulated
 
 Profile `{arguments.profile}`, {arguments.seeds} seed{"s" * (arguments.seeds > 1)}: {len(tasks):,} tasks, which train
 {len(training):,} pyramids. All of it is {document["work_s"] / HOUR:.0f} hours of one worker,
 {100 * document["training_s"] / document["work_s"]:.0f} % of them training, {fmean(trainings):.0f} s for a pyramid. No
 task takes more than {document["longest_chain_s"] / 60:.0f} minutes, waiting left out.
 
-{inputs_text(outcomes, quality, trainings, arguments)}
+{inputs_text(outcomes, quality, arguments.pictures, arguments.draw)}
 
 {common.markdown(rows(schedules, bounds))}
 

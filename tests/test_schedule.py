@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import random
 import time
 from datetime import datetime
 from pathlib import Path
@@ -72,7 +71,7 @@ def test_with_a_worker_for_every_task_the_longest_chain_remains(data):
         Notebook(
             f"{number:02}_any",
             data.draw(SECONDS),
-            data.draw(st.sampled_from([(), ("shared",)])),
+            *data.draw(st.sampled_from([((), ()), (("fixed",), ()), ((), ("shared",))])),
             tuple(f"{number} {index}" for index in range(data.draw(st.integers(0, 3)))),
             data.draw(st.booleans()),
             data.draw(st.booleans()),
@@ -107,21 +106,25 @@ def test_tasks_come_in_the_order_of_the_plan(tmp_path):
         for run in planning.plan(paths, "smoke", tmp_path, seeds=[0, 1], images=images)
     ]
     notebooks = [
-        Notebook(path.stem, 1.0, (), (), "image_name" in source, "seed" in source)
+        Notebook(path.stem, 1.0, (), (), (), "image_name" in source, "seed" in source)
         for path, source in zip(paths, cells, strict=True)
     ]
     tasks, _ = schedule.batch(notebooks, [1.0] * 3, seeds=2)
     assert [(each.notebook, each.picture, each.seed) for each in tasks] == planned
 
 
-def test_every_picture_and_seed_has_pyramids_of_its_own():
+def test_every_picture_and_seed_has_pyramids_of_its_own_and_every_seed_those_of_named_pictures():
     notebooks = [
-        Notebook("00_any", 1.0, ("base",), ("sweep",), True, True),
-        Notebook("01_any", 1.0, ("base",), (), True, True),
+        Notebook("00_any", 1.0, (), ("base",), ("sweep",), True, True),
+        Notebook("01_any", 1.0, ("lake",), ("base",), (), True, True),
     ]
     tasks, training = schedule.batch(notebooks, [10.0, 20.0], seeds=3)
-    assert len(tasks) == 12 and sorted(training.values()) == [10.0] * 6 + [20.0] * 6
+    assert len(tasks) == 12 and sorted(training.values()) == [10.0] * 9 + [20.0] * 6
     assert tasks[0].pyramids == ("base 0 0", "sweep 0 0")
+    assert [task.pyramids for task in tasks if task.notebook == "01_any" and task.seed == 2] == [
+        ("lake 2", "base 0 2"),
+        ("lake 2", "base 1 2"),
+    ]
 
 
 # -- what was measured
@@ -141,17 +144,14 @@ def keep(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def test_drawn_notebooks_share_what_measured_ones_share_and_have_own_pyramids():
+def test_notebooks_ask_for_named_pictures_for_what_others_ask_for_and_for_their_own():
     shipped = {"shipped": True, "discriminators": False}
-    outcomes = [
-        KEPT,
-        dataclasses.replace(KEPT, name="01_any", pyramids={"base": shipped, "only here": shipped}, seconds=30.0),
-    ]
-    first, second, drawn = schedule.series(outcomes, 3, 2, random.Random(0))
-    assert (first.shared, first.own) == (("base",), ()) and second.own == ("only here",)
-    assert (drawn.shared, drawn.own) == (("base",), ("02_drawn 0", "02_drawn 1"))
-    assert drawn.seconds in (20.0, 30.0)
-    assert schedule.series(outcomes, 1, 2, random.Random(0)) == [first]
+    asked = dict.fromkeys(["base", "only here", "lake"], shipped)
+    outcomes = [KEPT, dataclasses.replace(KEPT, name="01_any", pyramids=asked, seconds=30.0)]
+    pictures = {"base": "mountains", "lake": "sunset"}  # what is not shipped is not known
+    first, second = schedule.measured_notebooks(outcomes, pictures)
+    assert (first.fixed, first.shared, first.own, first.seconds) == ((), ("base",), (), 20.0)
+    assert (second.fixed, second.shared, second.own, second.seconds) == (("lake",), ("base",), ("only here",), 30.0)
 
 
 @pytest.mark.parametrize(
@@ -193,20 +193,20 @@ def test_trainings_at_other_settings_than_the_profiles_are_refused(tmp_path):
         schedule.measured_trainings(path, "laptop")
 
 
-def test_the_benchmark_writes_inputs_assumption_and_table(tmp_path, capsys):
+def test_the_benchmark_writes_inputs_and_table(tmp_path, capsys):
     for number in range(2):
         keep(tmp_path / "copies", name=f"{number:02}_any")
     quality = {"results": {"bricks": {"seconds": 60.0}}, "machine": {"device": "abacus"}}
     quality["config"] = TrainConfig.for_profile("laptop").to_dict()
     (tmp_path / "quality.json").write_text(json.dumps(quality))
-    options = ["--quick", "--device", "cpu", "--own", "1", "--results", str(tmp_path)]
+    options = ["--quick", "--device", "cpu", "--results", str(tmp_path)]
     schedule.main([*options, "--copies", str(tmp_path / "copies"), "--quality", str(tmp_path / "quality.json")])
     document = json.loads((tmp_path / "schedule.json").read_text())
-    assert document["tasks"] == 12 and document["trained"] == 3 + 6
-    assert document["work_s"] == 12 * 20 + 9 * 60 == document["schedules"][0]["makespan_s"]
+    assert document["tasks"] == 6 and document["trained"] == 3
+    assert document["work_s"] == 6 * 20 + 3 * 60 == document["schedules"][0]["makespan_s"]
     text = (tmp_path / "schedule.md").read_text()
     assert text.strip() in capsys.readouterr().out
-    assert "Assumed: each of those has 1 pyramids" in text and "abacus" in text
+    assert "3 pictures x 2 notebooks" in text and "abacus" in text
     assert (tmp_path / "schedule.png").stat().st_size > 0
 
 

@@ -6,6 +6,7 @@ of `TrainConfig`. What a command does is a few calls into the package, and only 
 
 import argparse
 import itertools
+import os
 import sys
 import textwrap
 import warnings
@@ -535,13 +536,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = None
     try:
         command = parse(sys.argv[1:] if argv is None else argv)
-        return command() or 0
+        failed = command() or 0
+        sys.stdout.flush()
+        return failed
     except SinGANError as error:
         print_error(error)
         return 1
     except KeyboardInterrupt:
         print(f"\n{getattr(command, 'interrupted', 'Interrupted.')}", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def parse(argv: Sequence[str]) -> Any:

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from singan_core.config import resolve_profile
+from singan_core.config import checked_seed, resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import data_folder
@@ -39,10 +39,9 @@ NOT_TESTABLE, NOT_MEASURED = "not testable here", "not measured yet"
 OUTCOMES = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_TESTABLE, NOT_MEASURED)
 
 SCATTER = (
-    "From three values on it is said whether the scatter could have made the verdict. Each comparison of the rule has "
-    "a margin in each run or picture: the difference of its two sides. Where the 95 % intervals of the mean margins "
-    "leave no other verdict, it is beyond the scatter. Otherwise it is within the scatter, and further runs may change "
-    "it."
+    "From three values on it is said whether the scatter could have made the verdict. In each run or picture the two "
+    "sides of each comparison of the rule have a difference. Where the 95 % intervals of the mean differences leave no "
+    "other verdict, it is beyond the scatter. Otherwise it is within the scatter, and further runs may change it."
 )
 """What `Summary.beyond_scatter` means, for readers."""
 
@@ -563,8 +562,7 @@ def _is_table(value: Any, kinds: type | tuple[type, ...]) -> bool:
 
 
 def _check_run(seed: Any, image: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
+    checked_seed(seed)
     if image is not None and not (isinstance(image, str) and _IMAGE.fullmatch(image)):
         raise SinGANError(f"image must be a name of lower-case letters, digits, _ and -, or None; got {image!r}.")
 

@@ -246,6 +246,13 @@ def _checked(name: str, kind: type, value: Any) -> Any:
     return kind(value)
 
 
+def checked_seed(seed: int) -> int:
+    """A seed for noise, as an int; SinGANError for anything but a whole number from 0 on."""
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
+    return int(seed)
+
+
 PROFILES: dict[str, dict[str, Any]] = {
     # seconds, for tests: the pictures are not meant to be looked at
     "smoke": {

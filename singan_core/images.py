@@ -209,9 +209,17 @@ def _sample_files(masks: bool) -> dict[str, Path]:
     folder = data_folder() / "images"
     if not os.path.isdir(folder):
         raise SinGANError(f"There is no folder {folder}; set SINGAN_DATA to the data folder of a checkout.")
-    places = [place for place in (data_folder() / OWN, folder) if os.path.isdir(place)]  # bundled ones win
-    files = [file for place in places for file in place.iterdir() if file.suffix.lower() in SUFFIXES]
+    return _files_in(data_folder() / OWN, masks) | _files_in(folder, masks)  # bundled ones win
+
+
+def _files_in(folder: Path, masks: bool) -> dict[str, Path]:
+    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES] if os.path.isdir(folder) else []
     return {file.stem.removesuffix("_mask"): file for file in files if file.stem.endswith("_mask") == masks}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a person's own picture has the name of a bundled one, which `sample_image` gives in its place."""
+    return all(name in _files_in(data_folder() / place, masks=False) for place in (OWN, "images"))
 
 
 def _find_sample(name: str, files: dict[str, Path]) -> Path:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from singan_core.colours import quantise
-from singan_core.config import TrainConfig
+from singan_core.config import TrainConfig, checked_seed
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, tensor_names, write_tensors
 from singan_core.images import check_image
@@ -363,11 +363,10 @@ def seeded_noise(seed: int, pictures: range, like: Tensor) -> NoiseSource:
     It has the device and type of `like`, but is drawn on the CPU in float32, so that a seed gives the same picture on
     every device and in every batch.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
+    seed = checked_seed(seed)
 
     def noise(level: int, shape: tuple[int, int, int, int]) -> Tensor:
-        states = [np.random.SeedSequence((int(seed), k, level)).generate_state(1, np.uint64)[0] for k in pictures]
+        states = [np.random.SeedSequence((seed, k, level)).generate_state(1, np.uint64)[0] for k in pictures]
         rngs = [torch.Generator().manual_seed(int(state)) for state in states]
         return torch.cat([torch.randn(shape, generator=rng) for rng in rngs]).to(like)
 

@@ -20,7 +20,7 @@ import torch
 from singan_core.claims import load_claims
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
-from singan_core.images import OWN, data_folder, sample_names
+from singan_core.images import OWN, data_folder, is_hidden, sample_names
 from singan_core.imports import bare, imported_modules
 from singan_core.notebooks import (
     CHECKOUT,
@@ -149,11 +149,21 @@ def check_picture(name: str) -> None:
     own = f"Copy a picture of your own to {data_folder() / OWN}, under a name of lower-case letters, digits, _ and -"
     if name not in sample_names():
         close = difflib.get_close_matches(name, sample_names(), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sample_names())}."
-        hint = f"{own}, and give that name without the suffix." if set("./\\") & set(name) else hint
+        if set("./\\") & set(name):
+            hint = f"{own}, and give that name without the suffix."
+        elif not close:
+            hint = f"there are {', '.join(sample_names())}."
+        else:
+            hint = f"did you mean {close[0]!r}?" if _fits(close[0]) else f"rename {close[0]!r}. {own}."
         raise SinGANError(f"There is no bundled picture {name!r}: {hint}")
-    if not re.fullmatch(r"[a-z0-9_-]+", name):
+    if not _fits(name):
         raise SinGANError(f"The picture {name!r} cannot be run by this name. {own}: rename it.")
+    if is_hidden(name):
+        raise SinGANError(f"Your picture {name!r} has the name of a bundled one, which would be taken: rename it.")
+
+
+def _fits(name: str) -> bool:
+    return re.fullmatch(r"[a-z0-9_-]+", name) is not None
 
 
 def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:

@@ -66,12 +66,12 @@ def load_or_train(
     note_pyramid(folder.name, shipped=shipped is not None, discriminators=discriminators)
     if shipped is not None:
         note_read(shipped)
-        return SinGAN.load(shipped, device)
+        return _with_settings(SinGAN.load(shipped, device), config, shipped)
     if _trained(folder, retrain):
-        return load_run(folder, device)
+        return _with_settings(load_run(folder, device), config, folder)
     with _only_one(folder, progress):
         if _trained(folder, retrain):  # by the process that was waited for
-            return load_run(folder, device)
+            return _with_settings(load_run(folder, device), config, folder)
         _clear_up(folder, retrain)
         save_image(image, folder / "image.png")
         for level, picture in (targets or {}).items():
@@ -212,6 +212,20 @@ def history_csv(model: SinGAN) -> str:
                 [index, iteration, *map(repr, row.tolist())] for iteration, row in enumerate(level.history)
             )
     return text.getvalue()
+
+
+def _with_settings(model: SinGAN, config: TrainConfig, place: Path) -> SinGAN:
+    """The loaded pyramid; SinGANError where it has other settings than its key says."""
+    if model.config != config:
+        theirs, asked = model.config.to_dict(), config.to_dict()
+        other = ", ".join(
+            f"{name}={theirs[name]!r} in place of {asked[name]!r}" for name in asked if theirs[name] != asked[name]
+        )
+        raise SinGANError(
+            f"{place} was trained with {other}: a default has changed since, which keys do not count. Change it back, "
+            "set it where it is wanted, or move the old pyramid away."
+        )
+    return model
 
 
 def _trained(folder: Path, retrain: bool, result: str = MODEL) -> bool:

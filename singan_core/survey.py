@@ -24,6 +24,7 @@ import numpy as np
 from scipy.special import ndtri
 from torch import Tensor
 
+from singan_core.config import checked_seed
 from singan_core.errors import SinGANError
 from singan_core.files import check_writable, write_text
 from singan_core.images import check_image
@@ -367,9 +368,7 @@ def _parsed(line: list[str], where: str) -> Answer:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
-    return np.random.default_rng(int(seed))
+    return np.random.default_rng(checked_seed(seed))
 
 
 def _each(batch: Tensor, name: str) -> tuple[Tensor, ...]:

@@ -234,7 +234,10 @@ class LevelTrainer:
         self.iteration += 1
 
     def iterate(self, penalty_due: tuple[bool, ...]) -> None:
-        """One iteration of the paper: a discriminator step for each of penalty_due, then generator_steps of G."""
+        """One iteration of the paper: a discriminator step for each of penalty_due, then generator_steps of G.
+
+        penalty_due: whether the step has the gradient penalty; for each pattern a graph of its own is recorded on CUDA.
+        """
         self.view.move()
         margin = self.config.layers
         real = self.view.cut(self.real)
@@ -264,9 +267,10 @@ class LevelTrainer:
     def finished(self) -> Level:
         """The trained level, ready to be drawn from."""
         release_free_memory(self.real.device)
+        rebuilt_from = self.reconstruction_below
         if self.reconstruction_noise is not None:
-            self.reconstruction_below += self.reconstruction_noise
-        self.view.settle(self.generator, self.amplitude, [self.reconstruction_below] if self.config.alpha else [])
+            rebuilt_from = rebuilt_from + self.reconstruction_noise
+        self.view.settle(self.generator, self.amplitude, [rebuilt_from] if self.config.alpha else [])
         level = Level(self.generator, self.discriminator, self.amplitude, self.history.cpu().numpy(), self.palette)
         finish(level, self.real)
         return level
@@ -393,7 +397,7 @@ def load_checkpoint(
                     if number in state:
                         state[number][field] = torch.empty_like(parameter).copy_(state[number][field])
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        rng.set_state(tensors["trainer.rng"])
+        rng.set_state(tensors["trainer.rng"])  # now: the trainer has drawn weights
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise SinGANError(
             f"{path} is not a checkpoint of this training ({error!r}). Delete it to start anew."

@@ -81,11 +81,11 @@ def lesson(request: pytest.FixtureRequest) -> Lesson:
 
 def test_first_cell_has_the_title_and_one_question(lesson):
     first = lesson.cells[0]
-    assert first["cell_type"] == "markdown"
+    assert first["cell_type"] == "markdown", "the first cell has the title"
     title, question = title_and_question(lesson.notebook, "no title")
     assert re.match(rf"{lesson.number} \w", title)
-    assert "**Question.**" in first["source"]
-    assert question.endswith("?") and question.count("?") == 1
+    assert "**Question.**" in first["source"], "the first cell has a paragraph that begins with **Question.**"
+    assert question.endswith("?") and question.count("?") == 1, "which is one question"
 
 
 def test_first_cell_has_a_table_with_time_hardware_and_prerequisites(lesson):
@@ -96,9 +96,11 @@ def test_first_cell_has_a_table_with_time_hardware_and_prerequisites(lesson):
 
 def test_second_cell_has_three_objectives_and_says_what_is_repeated(lesson):
     text = lesson.cells[1]["source"]
-    assert text.startswith("After this notebook you can")
-    assert re.findall(r"^(\d)\. ", text, re.MULTILINE) == ["1", "2", "3"]
-    assert re.search(r"\b(paper|reports?|slides)\b", text)
+    assert text.startswith("After this notebook you can"), "the second cell has the objectives"
+    assert re.findall(r"^(\d)\. ", text, re.MULTILINE) == ["1", "2", "3"], "three of them, numbered"
+    assert re.search(r"\b(paper|reports?|slides)\b", text), (
+        "and which paper, report or slides are repeated"
+    )
 
 
 # -- parameters
@@ -139,8 +141,9 @@ def test_there_is_an_exercise_and_a_check_that_asserts(lesson):
 
 
 def test_something_is_to_be_predicted_before_the_first_result(lesson):
-    (predict,) = [number for number, cell in enumerate(lesson.cells) if "## Predict first" in cell["source"]]
-    before = [cell["outputs"] for cell in lesson.cells[:predict] if cell["cell_type"] == "code"]
+    predictions = [number for number, cell in enumerate(lesson.cells) if "## Predict first" in cell["source"]]
+    assert len(predictions) == 1, "there is one cell with the heading ## Predict first"
+    before = [cell["outputs"] for cell in lesson.cells[: predictions[0]] if cell["cell_type"] == "code"]
     assert all(output["output_type"] == "stream" for outputs in before for output in outputs)
 
 
@@ -154,7 +157,7 @@ def recorded(lesson: Lesson) -> list[str]:
 
 def test_all_claims_of_the_notebook_are_recorded_and_no_others(lesson):
     own = [claim.id for claim in load_claims().values() if claim.notebook == lesson.name]
-    assert own
+    assert own, "data/claims.yaml has a claim of this notebook"
     assert Counter(recorded(lesson)) == Counter(own)
 
 
@@ -172,7 +175,7 @@ def test_results_are_told_apart_by_profile_seed_and_picture(lesson):
 
 def test_figures_are_called_by_the_number_of_the_notebook_and_each_by_a_name_of_its_own(lesson):
     names = [ast.unparse(call.args[1]).lstrip("f").strip("'\"") for call in lesson.calls("save_figure")]
-    assert names
+    assert names, "at least one figure is saved"
     assert [name for name in names if not name.startswith(f"{lesson.number}_")] == []
     assert len(set(names)) == len(names)
 
@@ -188,7 +191,8 @@ def test_every_figure_that_a_cell_ends_with_is_saved(lesson):
 
 
 def test_committed_notebook_was_run_from_top_to_bottom(lesson):
-    assert [cell["execution_count"] for cell in lesson.code] == list(range(1, len(lesson.code) + 1))
+    counts = [cell["execution_count"] for cell in lesson.code]
+    assert counts == list(range(1, len(lesson.code) + 1)), "put the outputs into it with reproduce --publish"
     assert any(PICTURES & output.get("data", {}).keys() for cell in lesson.code for output in cell["outputs"])
 
 
@@ -229,7 +233,7 @@ def plan() -> list[list[str]]:
 
 def test_teaching_plan_covers_the_series_in_order():
     numbers = [row[0].lstrip("[")[:2] for row in plan()]
-    assert numbers == [f"{number:02}" for number in range(23)]
+    assert numbers == [path.name[:2] for path in PATHS], "docs/teaching.md has a row for each notebook, in their order"
 
 
 def test_teaching_plan_links_exactly_the_notebooks_that_there_are():

@@ -25,7 +25,7 @@ from singan_core.applications import (
     super_resolution_config,
     super_resolve,
 )
-from singan_core.config import PROFILES, TrainConfig
+from singan_core.config import _CHOICES, PROFILES, TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import load_image, sample_image, sample_mask, sample_names, save_image
 from singan_core.model import SinGAN
@@ -159,10 +159,10 @@ def other_value(name: str, value: object) -> object:
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):
-        return {"precision": "float64", "texture_features": "vgg16"}[name]
+        return next(choice for choice in _CHOICES[name] if choice != value)
     if name == "crop":
         return 128
-    return value + 1 if isinstance(value, int) else value / 2
+    return value + 1 if isinstance(value, int) else value / 2 or 0.5
 
 
 def option(name: str, value: object) -> list[str]:
@@ -427,9 +427,19 @@ def test_place_that_cannot_be_written_is_explained(run, tmp_path, capsys):
     assert "taken" in error_of(capsys)
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(picture, tmp_path):
+    """The other end of the pipe is closed before anything is written."""
+    end, other = os.pipe()
+    os.close(end)
+    command = [sys.executable, "-m", "singan_core", "images"]
+    done = subprocess.run(command, stdout=other, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(other)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_images_lists_the_bundled_pictures(capsys):
     assert main(["images"]) == 0
-    assert capsys.readouterr().out.split() == sample_names()
+    assert capsys.readouterr().out.splitlines() == sample_names()
 
 
 # -- which run is meant

@@ -150,6 +150,7 @@ def test_the_rule_of_the_report_squares_the_kernels_where_the_size_doubles():
 def test_a_patch_of_level_0_covers_about_the_same_share_at_every_size(coarsest, layers, eights, ratio):
     base = TrainConfig(min_size=coarsest, layers=layers, kernels=8 * eights, max_size=256)
     grown = TrainConfig.for_size(round(ratio * base.max_size), base=base)
+    ratio = grown.max_size / base.max_size
     before, after = ((2 * each.layers + 1) / each.min_size for each in (base, grown))
     # the field is an odd number of pixels, rounded down: up to two of them are missing
     assert before - 2 / grown.min_size - 1e-9 <= after <= before + 1e-9

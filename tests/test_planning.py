@@ -75,12 +75,20 @@ def test_a_wish_that_no_notebook_can_fulfil_is_refused(sources, tmp_path, option
     ("options", "message"),
     [
         ({"images": ["peak"]}, "no bundled picture 'peak': did you mean 'peaks'"),
+        ({"images": ["zebra"]}, "no bundled picture 'zebra': there are My Photo, peaks"),
+        ({"images": ["my_photo"]}, "rename 'My Photo'. Copy a picture of your own"),
+        ({"images": ["My Photo"]}, "cannot be run by this name. Copy a picture of your own"),
+        ({"images": ["peaks"]}, "'peaks' has the name of a bundled one"),
         ({"images": ["my.jpg"]}, "Copy a picture of your own to .*own, under .*lower-case"),
         ({"seeds": [-1]}, "from 0 to .*, got -1"),
         ({"seeds": [2**30]}, "from 0 to .*, got 1073741824"),
     ],
 )
-def test_unknown_pictures_and_impossible_seeds_are_refused(sources, tmp_path, options, message):
+def test_unknown_pictures_and_impossible_seeds_are_refused(sources, tmp_path, monkeypatch, options, message):
+    for folder, name in (("images", "peaks"), ("own", "peaks"), ("own", "My Photo")):
+        (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / folder / f"{name}.jpg").touch()
+    monkeypatch.setenv("SINGAN_DATA", str(tmp_path / "data"))
     with pytest.raises(SinGANError, match=message):
         plan(sources, "smoke", tmp_path, **options)
 

@@ -106,6 +106,20 @@ def test_a_shipped_pyramid_comes_first(trained, picture, tiny, tmp_path, monkeyp
     assert not (tmp_path / "empty").exists()
 
 
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_pyramid_of_a_time_with_another_default_is_refused(trained, picture, tiny, tmp_path, monkeypatch, shipped):
+    """Its key is the same, for it counts only settings that differ from the defaults."""
+    model, _, _ = trained
+    tensors, settings = pack(model)
+    settings["config"] |= {"noise_amplitude": 0.7}
+    place = tmp_path / "data" / "pretrained" if shipped else tmp_path / "runs" / run_key(picture, tiny)
+    name = f"{run_key(picture, tiny)}.safetensors" if shipped else "model.safetensors"
+    write_tensors(place / name, tensors, settings)
+    monkeypatch.setenv("SINGAN_DATA", str(tmp_path / "data"))
+    with pytest.raises(SinGANError, match=r"noise_amplitude=0.7 in place of 0.1: a default has changed"):
+        load_or_train(picture, tiny, store=tmp_path / "runs", callback=never, device="cpu")
+
+
 @given(st.sampled_from(["alpha", "iterations", "seed", "residual"]))
 def test_other_settings_are_another_run(picture, tiny, name):
     value = (not tiny.residual) if name == "residual" else getattr(tiny, name) + 1

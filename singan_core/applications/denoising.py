@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from singan_core.applications.super_resolution import enlarged_size, super_resolve
+from singan_core.config import checked_seed
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.model import SinGAN
@@ -36,7 +37,7 @@ def salt_and_pepper(image: Tensor, psnr: float = REPORT_PSNR, *, seed: int = 0) 
     if isinstance(psnr, bool) or not isinstance(psnr, (int, float)) or not -1000 <= psnr <= 1000:
         raise SinGANError(f"psnr must be a number of dB from -1000 to 1000, got {psnr!r}.")
     pixels = image[0].flatten(1).double().cpu().numpy()
-    rng = np.random.default_rng(_checked_seed(seed))
+    rng = np.random.default_rng(checked_seed(seed))
     order = rng.permutation(pixels.shape[1])
     values = rng.choice([-1.0, 1.0], pixels.shape[1])
     # the mean square error after the first 0, 1, 2, ... pixels of the order were hit
@@ -125,13 +126,7 @@ def _check_one(image: Tensor) -> None:
 
 def _own_seed(seed: int, number: int) -> int:
     """A seed for each pass or tile: with `seed + number`, neighbouring seeds would share their noise."""
-    return int(np.random.SeedSequence((_checked_seed(seed), number)).generate_state(1)[0])
-
-
-def _checked_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
-    return int(seed)
+    return int(np.random.SeedSequence((checked_seed(seed), number)).generate_state(1)[0])
 
 
 def _spans(side: int, count: int, overlap: int) -> list[tuple[int, int]]:

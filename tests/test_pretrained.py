@@ -54,6 +54,10 @@ def test_shipped_files_are_those_of_the_manifest():
     assert files == {f"{entry['key']}.{'png' if 'method' in entry else 'safetensors'}" for entry in SHIPPED}
 
 
+def test_what_is_shipped_was_made_by_committed_code():
+    assert [entry["key"] for entry in SHIPPED if entry["commit"].endswith("-dirty")] == []
+
+
 def test_shipped_pictures_are_what_their_entries_say():
     for entry in SHIPPED:
         if "method" in entry:

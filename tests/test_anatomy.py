@@ -98,9 +98,7 @@ def test_second_cell_has_three_objectives_and_says_what_is_repeated(lesson):
     text = lesson.cells[1]["source"]
     assert text.startswith("After this notebook you can"), "the second cell has the objectives"
     assert re.findall(r"^(\d)\. ", text, re.MULTILINE) == ["1", "2", "3"], "three of them, numbered"
-    assert re.search(r"\b(paper|reports?|slides)\b", text), (
-        "and which paper, report or slides are repeated"
-    )
+    assert re.search(r"\b(paper|reports?|slides)\b", text), "and which paper, report or slides are repeated"
 
 
 # -- parameters

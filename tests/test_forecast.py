@@ -164,16 +164,19 @@ def test_the_forecast_is_about_the_levels_of_these_settings():
 
 
 @pytest.mark.parametrize("training", ["whole image", "crops of 160 px"])
-def test_the_form_of_the_forecast_fits_the_measured_curve_of_time_and_memory(training, monkeypatch):
-    measured = json.loads((RESULTS / "scaling.json").read_text())
-    # of the machine of that measurement
-    pace = Pace(CPU, {32: (1 / 378e9, 1.03e-4)})
+@pytest.mark.parametrize(
+    ("results", "pace"),  # of the machine of that measurement
+    [("scaling.json", (1 / 220e9, 2.26e-4)), ("avx512/scaling.json", (1 / 378e9, 1.03e-4))],
+)
+def test_the_form_of_the_forecast_fits_the_measured_curves_of_time_and_memory(results, pace, training, monkeypatch):
+    """Measured memory itself scatters by a seventh, with what the C library keeps."""
+    measured = json.loads((RESULTS / results).read_text())
     monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
     for point in measured["points"][training]:
         config = TrainConfig.from_dict(measured["configs"][training] | {"max_size": point["max_size"]})
-        found = forecast((1246, 2000), config, pace)
+        found = forecast((1246, 2000), config, Pace(CPU, {32: pace}))
         assert found.seconds == pytest.approx(point["training_s"], rel=0.2)
-        assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=0.35)
+        assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=0.36)
 
 
 def test_peak_memory_grows_with_the_size_and_says_the_same_again():

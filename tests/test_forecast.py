@@ -165,10 +165,12 @@ def test_the_forecast_is_about_the_levels_of_these_settings():
 
 @pytest.mark.parametrize("training", ["whole image", "crops of 160 px"])
 @pytest.mark.parametrize(
-    ("results", "pace"),  # of the machine of that measurement
-    [("scaling.json", (1 / 220e9, 2.26e-4)), ("avx512/scaling.json", (1 / 378e9, 1.03e-4))],
+    ("results", "pace", "memory"),  # pace of the machine of that measurement, largest deviation of the memory
+    [("scaling.json", (1 / 220e9, 2.26e-4), 0.36), ("avx512/scaling.json", (1 / 378e9, 1.03e-4), 0.35)],
 )
-def test_the_form_of_the_forecast_fits_the_measured_curves_of_time_and_memory(results, pace, training, monkeypatch):
+def test_the_form_of_the_forecast_fits_the_measured_curves_of_time_and_memory(
+    results, pace, memory, training, monkeypatch
+):
     """Measured memory itself scatters by a seventh, with what the C library keeps."""
     measured = json.loads((RESULTS / results).read_text())
     monkeypatch.setattr(module, "fast_bfloat16", lambda device: True)
@@ -176,7 +178,7 @@ def test_the_form_of_the_forecast_fits_the_measured_curves_of_time_and_memory(re
         config = TrainConfig.from_dict(measured["configs"][training] | {"max_size": point["max_size"]})
         found = forecast((1246, 2000), config, Pace(CPU, {32: pace}))
         assert found.seconds == pytest.approx(point["training_s"], rel=0.2)
-        assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=0.36)
+        assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=memory)
 
 
 def test_peak_memory_grows_with_the_size_and_says_the_same_again():

@@ -6,11 +6,14 @@ from typing import Any
 
 import torch
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+
+LARGE = 2**20
+"""Bytes of a tensor that has pages of its own after `release_free_memory`."""
 
 
 def keep_free_memory(device: torch.device) -> None:
-    """Let the process keep what it frees, for its next tensors; on Linux, on a CPU, until it ends.
+    """Let the process keep what it frees, for its next tensors; on Linux, on a CPU, until `release_free_memory`.
 
     glibc takes the pages of large maps from the system, which clears them first, and gives them back as soon as the map
     is free: an iteration with maps of more than 32 MiB takes twice as long, and a picture a tenth longer.
@@ -22,15 +25,19 @@ def keep_free_memory(device: torch.device) -> None:
 
 
 def release_free_memory(device: torch.device) -> None:
-    """Give back what was freed on the device, and on Linux in the process.
+    """Give back what was freed on the device, and on Linux in the process, and from now on what large tensors free.
 
     glibc keeps freed memory in pieces, and a training that goes from size to size leaves many that no later tensor fits
-    into: without this the process takes up to twice as much. It takes milliseconds and is called twice per level.
+    into: without this the process takes up to twice as much. It takes milliseconds and is called twice per level. What
+    follows a level's iterations works on the whole image, once: it would scatter the pieces anew, so each large tensor
+    has pages of its own there.
     """
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    trim = _of_glibc("malloc_trim")
-    if trim is not None:
+    set_option, trim = _of_glibc("mallopt"), _of_glibc("malloc_trim")
+    if set_option is not None and trim is not None:
+        set_option(_MMAP_THRESHOLD, LARGE)
+        set_option(_MMAP_MAX, 2**16)
         trim(0)
 
 

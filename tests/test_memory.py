@@ -53,6 +53,37 @@ def test_a_large_map_takes_the_pages_of_the_one_before():
     assert full - resident() > 0.9 * side
 
 
+FREE = """
+from pathlib import Path
+import torch
+from singan_core.memory import keep_free_memory, release_free_memory
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+def part_left(size):  # of a map that is freed below another one in use
+    before = resident()
+    freed, used = torch.ones(size, dtype=torch.uint8), torch.ones(size, dtype=torch.uint8)
+    del freed
+    return (resident() - before - size) / size
+
+cpu, mebibyte = torch.device("cpu"), 2**20
+for setting, size in ((release_free_memory, 16), (keep_free_memory, 16), (release_free_memory, 64)):  # fits no hole
+    setting(cpu)
+    print(part_left(size * mebibyte))
+"""
+
+
+@only_glibc
+def test_once_memory_is_released_a_large_tensor_gives_its_own_back():
+    found = subprocess.run([sys.executable, "-c", FREE], capture_output=True, text=True)
+    released, kept, released_again = (float(part) for part in found.stdout.split())
+    assert kept > 0.9
+    assert released < 0.1
+    assert released_again < 0.1
+
+
 DRAW = """
 import resource, statistics
 from singan_core import SinGAN

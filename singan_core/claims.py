@@ -39,9 +39,10 @@ NOT_TESTABLE, NOT_MEASURED = "not testable here", "not measured yet"
 OUTCOMES = (REPRODUCED, PARTLY, NOT_REPRODUCED, NOT_TESTABLE, NOT_MEASURED)
 
 SCATTER = (
-    "From three values on it is said whether the scatter could have made the verdict. In each run or picture the two "
-    "sides of each comparison of the rule have a difference. Where the 95 % intervals of the mean differences leave no "
-    "other verdict, it is beyond the scatter. Otherwise it is within the scatter, and further runs may change it."
+    "From three values on it is said whether the scatter could have made the verdict. A rule compares two numbers, and "
+    "in each run or picture one lies above the other by some difference, which has a mean and its 95 % interval. If "
+    "all differences within these intervals lead to the same verdict, it is beyond the scatter. Otherwise it is within "
+    "the scatter, and further runs may change it."
 )
 """What `Summary.beyond_scatter` means, for readers."""
 

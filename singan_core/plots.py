@@ -360,8 +360,9 @@ def plot_sweep(
     """Measured quantities against what was varied: a panel for each quantity, a point for each row.
 
     rows: as for `table`; a quantity that is an `Interval` is drawn with its ends, a row without it is left out. factor:
-    the column that was varied; numbers stand where they belong, texts at equal distances. log: logarithmic vertical
-    axes, for values that are positive. Raises SinGANError where no row has the factor and a quantity.
+    the column that was varied; numbers stand where they belong, texts at equal distances. Where no mean is negative the
+    vertical axis begins at 0: a difference of a few per cent should look like one. log: logarithmic vertical axes, for
+    values that are positive. Raises SinGANError where no row has the factor and a quantity.
     """
     figure, grid = new_figure(height=2.8, columns=len(quantities), squeeze=False)
     for axes, quantity, colour in zip(grid[0], quantities, itertools.cycle(COLOURS)):
@@ -375,6 +376,9 @@ def plot_sweep(
         axes.set_title(quantity, fontsize=10)
         if log:
             axes.set_yscale("log")
+        elif all(value.mean >= 0 for value in values):
+            axes.axhline(0, color="none").sticky_edges.y.append(0)  # holds for what is added to the panel, too
+            axes.autoscale(axis="y")
         if all(isinstance(place, int) for place in places):  # levels and counts: there is no 0.5 between them
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

@@ -568,6 +568,21 @@ def test_sweep_over_levels_has_no_ticks_between_them():
     assert all(float(tick).is_integer() for tick in figure.axes[0].get_xticks())
 
 
+@given(st.lists(st.floats(0.5, 1e6), min_size=1, max_size=6), st.floats(0.5, 1e6))
+def test_sweep_begins_at_zero_also_when_a_line_is_added(values, ruler):
+    (axes,) = plot_sweep([{"alpha": 1.0 + n, "rmse": value} for n, value in enumerate(values)], "alpha", ["rmse"]).axes
+    axes.axhline(ruler)
+    bottom, top = axes.get_ylim()
+    assert bottom == 0
+    assert top > max(*values, ruler)
+
+
+def test_sweep_over_negative_values_shows_them():
+    (axes,) = plot_sweep([{"alpha": 1.0, "rmse": -2.0}, {"alpha": 2.0, "rmse": 3.0}], "alpha", ["rmse"]).axes
+    bottom, top = axes.get_ylim()
+    assert bottom < -2 and top > 3
+
+
 def test_sweep_without_a_value_is_refused():
     with pytest.raises(SinGANError, match="no row has both 'alpha' and 'rmse'"):
         plot_sweep(sweep_rows(), "alpha", ["rmse"])

@@ -193,8 +193,10 @@ def _without_widget(output: Notebook, state: dict[str, Any]) -> Iterator[Noteboo
     parts = [model, *_children(model, state)]
     if any(state.get(part, {}).get("model_name", "").endswith("ProgressModel") for part in parts):
         return
-    yield _display({"text/markdown": f"*{WIDGET_NOTE}*", "text/plain": WIDGET_NOTE}, output)
-    yield from _still(model, state)
+    still = list(_still(model, state))
+    note = f"{WIDGET_NOTE} What it shows at first:" if still else WIDGET_NOTE
+    yield _display({"text/markdown": f"*{note}*", "text/plain": note}, output)
+    yield from still
 
 
 def _still(model: str, state: dict[str, Any]) -> Iterator[Notebook]:

@@ -18,14 +18,20 @@ class LevelCost(NamedTuple):
 
     iterations: of the level. operations: floating-point operations of the convolutions in one iteration, a product and
     a sum counting as two; where the gradient penalty is not in every step, the mean. passes: convolutions in one
-    iteration, forward and backward ones: each costs some time however small the image is. memory: bytes of all tensors
-    at the peak of an iteration.
+    iteration, forward and backward ones: each costs some time however small the image is. maps: bytes of the hidden
+    maps at the peak of an iteration. kept: bytes of networks and images.
     """
 
     iterations: int
     operations: float
     passes: float
-    memory: float
+    maps: float
+    kept: float
+
+    @property
+    def memory(self) -> float:
+        """Bytes of all tensors at the peak of an iteration."""
+        return self.maps + self.kept
 
 
 def training_costs(config: TrainConfig, shape: PyramidShape) -> list[LevelCost]:
@@ -50,8 +56,8 @@ def training_costs(config: TrainConfig, shape: PyramidShape) -> list[LevelCost]:
         # the first generator step has the fake of the last discriminator step
         operations = critics * (drawn + count * critic_step) + count * (generators * generator_step - g)
         passes = critics * (len(below) + 7 + 6 * penalty) + generators * (5 + 3 * rebuilt) - 1
-        peak = _step_memory(config, level, count, size) + _kept_memory(config, shape, level)
-        costs.append(LevelCost(config.iterations_at(level), operations, config.layers * passes, peak))
+        maps, kept = _step_memory(config, level, count, size), _kept_memory(config, shape, level)
+        costs.append(LevelCost(config.iterations_at(level), operations, config.layers * passes, maps, kept))
     return costs
 
 

@@ -38,9 +38,9 @@ RAREST = 4
 WIDEST = 128
 """Kernels of the widest networks that are timed; wider ones take too long, and get no more done in a second."""
 
-LIBRARIES, SCATTERED = 40e6, 1.6
-"""Memory of a process beside its tensors, as `benchmarks/results` has it: code that PyTorch makes for convolutions, in
-bytes, and how many times the memory of its tensors a process holds: freed pieces stay with it."""
+LIBRARIES, SCATTERED = 45e6, 2.05
+"""What a process needs beside networks and images, as `benchmarks/results` has it: bytes of code that PyTorch makes for
+convolutions, and how many times the memory of its hidden maps: freed pieces stay with it (`memory`)."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,14 @@ def forecast(size: Size, config: TrainConfig, pace: Pace | None = None) -> Forec
     pace = pace or measure_pace(config, levels=len(shape))
     if config.precision == "mixed" and not fast_bfloat16(pace.device):
         config = replace(config, precision="float32")
+    on_cpu = pace.device.type == "cpu"
     seconds = operations = memory = 0.0
     for level, cost in enumerate(training_costs(config, shape)):
         seconds += cost.iterations * pace.of_iteration(cost, config.kernels_at(level))
         operations += cost.iterations * cost.operations
-        memory = max(memory, cost.memory)
-    if pace.device.type == "cpu":
-        memory = LIBRARIES + SCATTERED * memory
+        memory = max(memory, SCATTERED * cost.maps + cost.kept if on_cpu else cost.memory)
+    if on_cpu:
+        memory += LIBRARIES
     return Forecast(seconds, memory, operations)
 
 

@@ -200,8 +200,11 @@ def execute(
                         raise ConnectionError(f"the state of {run.label} is {future.status}")
                     bar.done(run)
                     if future.status == "error":
-                        with contextlib.suppress(SinGANError):  # where it cannot be written, reading it will say so
-                            leave_failure(run.path, run.parameters, run.executed, reason(future))
+                        why = reason(future)
+                        try:
+                            leave_failure(run.path, run.parameters, run.executed, why)
+                        except SinGANError as error:  # reading the copy will only say that it is not there
+                            tqdm.write(f"{run.label} failed: {why}. It left no copy: {error}", file=sys.stderr)
                 bar.show()
             if interrupted():
                 bar.say("Interrupted: trainings save their state ...")

@@ -176,6 +176,22 @@ def test_a_notebook_that_kills_every_worker_fails_with_the_reason(cluster, tmp_p
     assert "03_kills" in (tmp_path / "results" / "smoke" / "report.html").read_text()
 
 
+def test_a_failure_that_leaves_no_copy_is_told_with_its_reason(cluster, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise SinGANError("no space")
+
+    def broken(*_):
+        raise RuntimeError("a worker without templates")
+
+    monkeypatch.setattr(batch, "leave_failure", full)
+    monkeypatch.setattr(batch, "run_task", broken)
+    path = save(tmp_path / "03_fails.ipynb", parameters_cell())
+    with pytest.raises(SinGANError, match="no executed copy"):
+        reproduce([path], "smoke", scheduler=cluster.scheduler_address, output=tmp_path / "results", progress=False)
+    told = "03_fails failed: RuntimeError: a worker without templates. It left no copy: no space"
+    assert told in capsys.readouterr().err
+
+
 TRAIN_FOR_LONG = """
 import pathlib, time
 from singan_core import TrainConfig, load_or_train, sample_image

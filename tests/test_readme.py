@@ -70,7 +70,9 @@ def test_the_verdicts_are_those_of_the_published_results():
         missing = [summary.claim.id for summary in found if summary.outcome == NOT_MEASURED]
         assert not missing, f"not measured at laptop: {', '.join(missing)}"
         few = [summary.claim.id for summary in found if summary.judged and summary.beyond_scatter is None]
-        assert not few, f"README says that all verdicts are over three seeds: measure {', '.join(few)} with seeds 0 to 2"
+        assert not few, (
+            f"README says that all verdicts are over three seeds: measure {', '.join(few)} with seeds 0 to 2"
+        )
     _, _, table = README.partition("| student report |")
     assert table.split("\n\n")[0].splitlines()[2:] == expected, "the table should be:\n" + "\n".join(expected)
 

@@ -4,15 +4,16 @@ import ast
 import functools
 import io
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 
 
-def imported_modules(sources: Iterable[str]) -> list[Path]:
+def imported_modules(sources: Iterable[str], leaving_out: Collection[str] = ()) -> list[Path]:
     """The files of all modules of the package that these texts of Python import, and that those import in turn.
 
+    leaving_out: files, by their path inside the package, that do not count, nor what they alone import.
     Imports inside functions count, and the packages that a module lies in; modules that are imported by a name made at
     run time do not. A text that is no Python, such as a cell with magic commands, may import anything: all modules.
     """
@@ -21,12 +22,13 @@ def imported_modules(sources: Iterable[str]) -> list[Path]:
         try:
             waiting |= _modules(source)
         except SyntaxError:
-            return sorted(PACKAGE.rglob("*.py"))
+            waiting |= set(PACKAGE.rglob("*.py"))
+    left_out = {PACKAGE / name for name in leaving_out}
     found: set[Path] = set()
-    while waiting:
+    while waiting := waiting - found - left_out:
         module = waiting.pop()
         found.add(module)
-        waiting |= _modules(module.read_text(encoding="utf-8")) - found
+        waiting |= _modules(module.read_text(encoding="utf-8"))
     return sorted(found)
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -227,23 +227,32 @@ def retraining(folder: Path, runs: Iterable[Run]) -> Iterator[float]:
     mark.unlink(missing_ok=True)
 
 
+WIDGETS = ("widgets.py",)
+"""Modules that show what others compute, so that no result comes from them."""
+
+
 def edition(notebook: Notebook) -> str:
     """A hash of the code that a notebook's results come from: its cells' and that of the modules that they import.
 
-    Comments, docstrings and all that is no code do not count.
+    Widgets, comments, docstrings and all that is no code do not count.
     """
+    return digest_of_code(notebook, leaving_out=WIDGETS)
+
+
+def digest_of_code(notebook: Notebook, leaving_out: Collection[str] = ()) -> str:
+    """A hash of the code of a notebook's cells and of the modules that they import, see `imported_modules`."""
     cells = [cell["source"] for cell in code_cells(notebook)]
-    modules = [path.read_text(encoding="utf-8") for path in imported_modules(cells)]
+    modules = [path.read_text(encoding="utf-8") for path in imported_modules(cells, leaving_out)]
     return digest_of("\0".join(map(bare, [*cells, *modules])).encode())
 
 
 def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> str:
-    """A hash of a notebook's cells, its edition and claims, a run's parameters, PyTorch's version, the kind of device.
+    """A hash of a notebook's cells, its code and claims, a run's parameters, PyTorch's version, the kind of device.
 
     Not of `retrain`: what was trained again is what training gives.
     """
     cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
     claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
     machine = [str(torch.__version__), torch.cuda.is_available()]
-    parts = [cells, edition(notebook), claims, parameters, machine]
+    parts = [cells, digest_of_code(notebook), claims, parameters, machine]
     return digest_of(json.dumps(parts, sort_keys=True).encode())

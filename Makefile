@@ -72,7 +72,7 @@ gpu-check: $(INSTALLED) ## with a CUDA device: its tests, benchmarks and some tr
 	$(PY) -m benchmarks.gpu_check --out build/gpu
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
-	$(PY) -m jupyterlab notebooks
+	$(PY) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
 
 explorer: $(INSTALLED) ## open the injection-scale explorer as a page
 	$(PY) -m voila singan_core/templates/explorer.ipynb $(VOILA)

@@ -168,6 +168,11 @@ class Explorer:
         with self._lock:
             self._inputs.pop(task, None)
 
+    def is_marked(self, task: str) -> bool:
+        """Whether anything is marked on the input of a task."""
+        with self._lock:
+            return self.input(task).mask.page.getextrema() != (0, 0)
+
     def shown(self, task: str, size: Size) -> np.ndarray:
         """The input of a task to be drawn on, uint8 (*size, 3): what is marked has a tint."""
         with self._lock:

@@ -2,7 +2,8 @@
 
 `python -m singan_core.student`, in a checkout. An exercise is a code cell with a solution: the lines between
 `### BEGIN SOLUTION` and `### END SOLUTION`, at any indentation, inside a function that later cells may call. Its check
-cell is the first code cell after it that holds no solution. In a cell reference the first cell is number 1.
+cell is the first code cell after it that holds no solution. In a cell reference the first cell is number 1. A cell
+with the id "exercise" is one, too: without a solution somebody has solved it in place.
 """
 
 import argparse
@@ -66,7 +67,7 @@ Then, with this environment active, in the folder of this file, wherever it is:
 
 Work from top to bottom, in the order of the numbers. A cell that ends in `NotImplementedError` is an exercise, or needs
 one before it: write your code in place of the two lines of the stub, run the cell, then run the check below it, which
-says what is wrong.
+says what is wrong. The code of the check is folded, for it computes much of what you are asked for.
 
 The first run of a notebook may train pyramids, which takes minutes; later runs load them. Interrupting a training loses
 nothing: run the cell again and it goes on.
@@ -120,12 +121,16 @@ def make_student_edition(
 def without_solutions(name: str, source: Notebook) -> Notebook:
     """A copy of a notebook with stubs in place of its solutions, without outputs and other traces of a run.
 
-    Raises SinGANError for markers that do not pair and for an exercise that no check cell follows.
+    The code of checks is folded: to tell mistakes apart, a check has to compute much of what is asked for. Raises
+    SinGANError as `find_exercises` does.
     """
-    find_exercises(name, source)
+    exercises = find_exercises(name, source)
     notebook = publishable(source)
     notebook, resources = ClearSolutions(enforce_metadata=False, code_stub={"python": STUB}).preprocess(notebook, {})
-    return ClearOutputPreprocessor().preprocess(notebook, resources)[0]
+    notebook = ClearOutputPreprocessor().preprocess(notebook, resources)[0]
+    for exercise in exercises:
+        notebook["cells"][exercise.check]["metadata"]["jupyter"] = {"source_hidden": True}
+    return notebook
 
 
 def _check_replaceable(folder: Path) -> None:
@@ -158,7 +163,7 @@ class Exercise:
 def find_exercises(name: str, notebook: Notebook) -> list[Exercise]:
     """The exercises of a notebook, in order; exercises that follow each other may share a check cell.
 
-    Raises SinGANError for markers that do not pair and for an exercise that no check cell follows.
+    Raises SinGANError for markers that do not pair, an exercise that no check cell follows, and one without a solution.
     """
     cells = notebook["cells"]
     solutions = [_split(where(name, notebook, number), cell["source"])[1] for number, cell in enumerate(cells)]
@@ -172,6 +177,11 @@ def find_exercises(name: str, notebook: Notebook) -> list[Exercise]:
                     f"{where(name, notebook, number)} has a solution, but no check cell follows: add one."
                 )
             exercises.append(Exercise(number, check, solutions[number]))
+        elif cells[number].get("id") == "exercise":
+            raise SinGANError(
+                f"{where(name, notebook, number)} has no solution between `### {BEGIN}` and `### {END}`: was it solved "
+                "in place? Bring the notebook's own cell back, `git diff` shows it."
+            )
     return exercises
 
 

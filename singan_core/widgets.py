@@ -40,6 +40,9 @@ from singan_core.plots import Figure, as_png
 from singan_core.pyramid import Size, resize
 from singan_core.survey import CHOICES, Survey
 
+FRAME = "1px solid #999999"
+"""Around a canvas, for a white page on a white one cannot be seen."""
+
 
 class Pen:
     """Mouse and finger on a canvas: `draw` gets the ends of every piece of a line, `done` is called when it is lifted.
@@ -109,6 +112,7 @@ class SketchPad:
         clear.on_click(lambda _: self.clear())
         redraw.on_click(lambda _: self.show_result())
         pens = [] if palette is None else [ipywidgets.HBox([self._ink_button(ink) for ink in inks])]
+        self.canvas.layout = ipywidgets.Layout(width=f"{size[1]}px", max_width="100%", border=FRAME)
         self.box = ipywidgets.VBox([self.canvas, *pens, ipywidgets.HBox([clear, redraw]), self.result])
 
         on_opened_page(self.canvas, self.show)
@@ -158,13 +162,14 @@ class ExplorerPanel:
     results are saved. model: a pyramid of the photograph, by default one that is found. canvas: what to draw on, by
     default a new `ipycanvas.Canvas`.
 
-    The panel only wires widgets to an `Explorer`. Pictures are drawn and pyramids trained in threads, the newest
-    settings first; `wait()` returns when the picture is there. What goes wrong in a callback is told in the line
-    `message`, and the panel stays alive. Raises SinGANError for an unknown photograph and where ipycanvas is missing.
+    The panel only wires widgets to an `Explorer`. What a person uploads joins the list of pictures. Pictures are drawn
+    and pyramids trained in threads, the newest settings first; `wait()` returns when the picture is there. What goes
+    wrong in a callback is told in the line `message`, and the panel stays alive. Raises SinGANError for an unknown
+    photograph and where ipycanvas is missing.
     """
 
     WIDTH = 352
-    """Pixels of the screen across each of the three pictures."""
+    """Pixels of the screen across each of the three pictures, where there is room for them side by side."""
 
     def __init__(
         self,
@@ -180,6 +185,7 @@ class ExplorerPanel:
         self.explorer = Explorer.of_sample(name, profile=profile, store=store)
         if model is not None:
             self.explorer.use(model)
+        self.uploads: dict[str, Explorer] = {}
         self.background, self.training = Background(), None
         self._quiet = False  # while the panel itself sets its widgets
         self._make_widgets(name, new_canvas(self._page_size()) if canvas is None else canvas)
@@ -195,13 +201,14 @@ class ExplorerPanel:
             self.training.stop()
             self.training = None
         self.explorer = explorer
-        self.before_title.value = f"Before, {explorer.name}: draw here"
         self.canvas.height, self.canvas.width = self._page_size()
         self.choose_task()
 
     def choose_photograph(self) -> None:
-        """Open the bundled photograph that is chosen in the list."""
-        self.open(Explorer.of_sample(self.photograph.value, profile=self.profile, store=self.store))
+        """Open the photograph that is chosen in the list, as it was left if it is an uploaded one."""
+        name = self.photograph.value
+        uploaded = self.uploads.get(name)
+        self.open(uploaded or Explorer.of_sample(name, profile=self.profile, store=self.store))
 
     def take_upload(self) -> None:
         """Open the file that a person has uploaded."""
@@ -211,7 +218,13 @@ class ExplorerPanel:
         with self._silently():
             self.upload.value = ()  # so that the same file can be given again
         content = bytes(file["content"])
-        self.open(Explorer.of_upload(content, file["name"], profile=self.profile, store=self.store))
+        explorer = Explorer.of_upload(content, file["name"], profile=self.profile, store=self.store)
+        entry = f"{explorer.name} (yours)"
+        self.uploads[entry] = explorer
+        with self._silently():
+            self.photograph.options = [*photographs(), *self.uploads]
+            self.photograph.value = entry
+        self.open(explorer)
 
     def choose_task(self) -> None:
         """Bring the widgets to what the task and the pyramid allow, and draw."""
@@ -222,36 +235,37 @@ class ExplorerPanel:
                 self.scale.max, self.scale.min = self.explorer.last, 0
                 self.scale.value, self.scale.min = settings.scale, 0 if task == "sample" else 1
                 self.dilation.value, self.blur.value = settings.dilation, settings.blur
-            self.tool.options = [] if task == "sample" else TOOLS if task in MASKED else ["paint"]
+            # never empty: the page would keep the buttons that it had, and none of them could be chosen any more
+            self.tool.options = ["paint"] if task == "paint" else TOOLS
+            self.tool.value = self.tool.options[0]
             for widget in (self.scale, self.seed, self.save_button, self.full_size):
                 widget.disabled = not has_model
             for widget in (self.dilation, self.blur):
                 widget.disabled = not has_model or task not in MASKED
             for widget in (self.tool, self.colour, self.line, self.clear_button, self.reset_button):
                 widget.disabled = task == "sample"
+        name = self.explorer.name
+        self.before_title.value = f"The photograph, {name}" if task == "sample" else f"Before, {name}: draw here"
         self._show_training()
         self.show_page()
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw with the settings as they are, in the background."""
-        if self.explorer.model is None:
-            self.given.value = self.after.value = _png(np.full((*self._page_size(), 3), 230, np.uint8))
-            name, seconds = self.explorer.name, "some seconds" if self.profile == "smoke" else "about half a minute"
-            if self.training is None:
-                self.say(f"There is no trained pyramid of '{name}' yet. Press Train: it takes {seconds} on two cores.")
-            return
-        explorer, settings = self.explorer, self.settings()
-        self.say("Drawing ...")
-        self.background.submit(self._guarded(lambda: self._draw(explorer, settings)))
+        """Draw with the settings as they are, in the background; gray pictures where something is missing for that."""
+        explorer, missing = self.explorer, self._missing()
+        if self.training is None:
+            self.say(missing or "Drawing ...")
+        if missing:
+            self.background.submit(self._guarded(lambda: self._show_nothing(explorer)))
+        else:
+            settings = self.settings()
+            self.background.submit(self._guarded(lambda: self._draw(explorer, settings)))
 
     def draw(self, ends: Sequence[Point]) -> None:
         """Draw a piece of a line on the input of the task, and on the screen."""
         height, width = self._page_size()
         places = [(x / width, y / height) for x, y in ends]
         tool, colour = self.tool.value, as_rgb(self.colour.value)
-        if tool is None:
-            return
         self.explorer.stroke(self.task.value, places, tool, colour, self.line.value / width)
         if tool != "unmark":  # that is seen when the pen goes up
             self.canvas.stroke_style = as_hex(colour if tool == "paint" else MARK)
@@ -288,6 +302,7 @@ class ExplorerPanel:
     def train(self) -> None:
         """Train a pyramid of this photograph in a thread of its own."""
         self.training = self.explorer.train(self._guarded(self._tell_training))
+        self.say(self.training.text)
         self._show_training()
 
     def stop(self) -> None:
@@ -322,6 +337,21 @@ class ExplorerPanel:
 
     # -- parts
 
+    def _missing(self) -> str:
+        """What has to be done before there is anything to draw; empty where there is nothing."""
+        explorer, task = self.explorer, self.task.value
+        if explorer.model is None:
+            takes = "some seconds" if self.profile == "smoke" else "about half a minute"
+            return f"There is no trained pyramid of '{explorer.name}' yet. Press Train: it takes {takes} on two cores."
+        if task in MASKED and not explorer.is_marked(task):
+            return "Nothing is marked yet: draw on the picture over what is to be redrawn."
+        return ""
+
+    def _show_nothing(self, explorer: Explorer) -> None:
+        if explorer is self.explorer:
+            self.given.value = self.after.value = _png(np.full((*self._page_size(), 3), 230, np.uint8))
+            self.given_title.value = "What the level is given"
+
     def _draw(self, explorer: Explorer, settings: Settings) -> None:
         start = time.perf_counter()
         after, given = explorer.after(settings), explorer.given(settings)
@@ -331,7 +361,7 @@ class ExplorerPanel:
         rows, columns = after.shape[-2:]
         below = f"level {settings.scale - 1}" if settings.scale else "nothing"
         self.given_title.value = f"What level {settings.scale} is given, from {below}"
-        self.say(f"{columns} × {rows} px, drawn in {time.perf_counter() - start:.2f} s")
+        self.say(f"{rows} x {columns} px (height x width), drawn in {time.perf_counter() - start:.2f} s")
 
     def _tell_training(self, training: Training) -> None:
         if training is not self.training:  # of a photograph that was left
@@ -405,13 +435,16 @@ class ExplorerPanel:
         self.train_button, self.stop_button = (ipywidgets.Button(description=text) for text in ("Train", "Stop"))
         self.bar = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0)
         self.message = ipywidgets.HTML()
-        self.given, self.after = (ipywidgets.Image(format="png", layout=wide) for _ in range(2))
-        self.before_title, self.given_title = ipywidgets.Label(), ipywidgets.Label("What the level is given")
+        whole = ipywidgets.Layout(width="100%")
+        self.given, self.after = (ipywidgets.Image(format="png", layout=whole) for _ in range(2))
+        self.canvas.layout = ipywidgets.Layout(width="100%", border=FRAME)
+        self.before_title, self.given_title = ipywidgets.Label(), ipywidgets.Label()
         row, column = ipywidgets.HBox, ipywidgets.VBox
+        third = ipywidgets.Layout(flex="1 1 0%", min_width="180px", max_width=f"{self.WIDTH + 8}px")
         pictures = [
-            column([self.before_title, self.canvas]),
-            column([self.given_title, self.given]),
-            column([ipywidgets.Label("After"), self.after]),
+            column([self.before_title, self.canvas], layout=third),
+            column([self.given_title, self.given], layout=third),
+            column([ipywidgets.Label("After"), self.after], layout=third),
         ]
         wrap = ipywidgets.Layout(flex_flow="row wrap")
         self.box = column(

@@ -121,6 +121,18 @@ def test_markers_that_do_not_pair_are_refused_with_notebook_and_cell(source, wha
         edition_of(source, CHECK)
 
 
+def test_an_exercise_that_was_solved_in_place_is_refused():
+    solved = notebook_of("def total(values):\n    return sum(values)", CHECK)
+    solved["cells"][1]["id"] = "exercise"
+    with pytest.raises(SinGANError, match=r"cell 2 \(exercise\) has no solution.*solved in place"):
+        without_solutions("03_sums", solved)
+
+
+def test_code_of_checks_is_folded_and_no_other():
+    _, *cells = edition_of("x = 1", EXERCISE, CHECK, "y = 2")["cells"]
+    assert [cell["metadata"].get("jupyter") for cell in cells] == [None, None, {"source_hidden": True}, None]
+
+
 def test_exercise_without_a_check_is_refused():
     with pytest.raises(SinGANError, match=r"03_sums cell 3 \(cell2\) has a solution, but no check cell follows"):
         edition_of(CHECK, EXERCISE, new_markdown_cell("The end."))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import singan_core
-from singan_core import SinGANError, to_array, widgets
+from singan_core import SinGANError, save_image, to_array, widgets
 from singan_core.drawing import INK, Drawing
 from singan_core.explorer import Explorer
 from singan_core.plots import show_images
@@ -255,6 +255,58 @@ def test_an_error_in_a_callback_is_shown_and_the_panel_lives_on(panel, monkeypat
     panel.task.value = "sample"
     panel.wait()
     assert "drawn in" in panel.message.value
+
+
+def test_where_nothing_is_marked_no_older_result_is_shown(panel):
+    before = panel.after.value
+    panel.clear_button.click()
+    panel.wait()
+    for shown in (panel.given, panel.after):
+        assert shown.value != before
+        assert np.ptp(np.array(Image.open(io.BytesIO(shown.value)))) == 0
+    assert "Nothing is marked yet" in panel.message.value and "#B00020" not in panel.message.value
+    draw_a_line(panel)
+    assert panel.after.value != before and "drawn in" in panel.message.value
+
+
+def test_after_a_sample_every_other_task_can_be_drawn_on(panel):
+    for task in ("edit", "harmonize", "paint"):
+        panel.task.value = "sample"
+        panel.wait()
+        assert panel.before_title.value == "The photograph, own" and panel.tool.disabled
+        assert panel.tool.options and panel.tool.value is not None  # a page keeps old buttons where there are none
+        panel.task.value = task
+        panel.wait()
+        before = panel.explorer.shown(task, (40, 60))
+        draw_a_line(panel)
+        assert (panel.explorer.shown(task, (40, 60)) != before).any()
+
+
+def test_a_line_on_a_sample_is_refused_with_a_reason(panel):
+    panel.task.value = "sample"
+    panel.wait()
+    panel.canvas.on["mouse_down"](100.0, 30.0)
+    assert "A sample takes no drawing" in panel.message.value
+
+
+def test_an_upload_joins_the_list_and_is_found_there_as_it_was_left(panel, picture, tmp_path):
+    save_image(picture, tmp_path / "cat.png")
+    content = memoryview((tmp_path / "cat.png").read_bytes())
+    file = {"name": "cat.png", "type": "", "size": len(content), "content": content}
+    panel.upload.value = (file | {"last_modified": datetime(2026, 1, 1, tzinfo=UTC)},)
+    uploaded = panel.explorer
+    assert panel.photograph.value == "cat (yours)" and "cat" in panel.photograph.options
+    panel.photograph.value = "mountains"
+    assert panel.explorer.name == "mountains" and panel.explorer.bundled
+    panel.photograph.value = "cat (yours)"
+    assert panel.explorer is uploaded
+
+
+def draw_a_line(panel) -> None:
+    panel.canvas.on["mouse_down"](100.0, 30.0)
+    panel.canvas.on["mouse_move"](200.0, 30.0)
+    panel.canvas.on["mouse_up"](200.0, 30.0)
+    panel.wait()
 
 
 def test_a_bad_upload_is_told_and_changes_nothing(panel):

@@ -104,10 +104,25 @@ def test_a_mask_that_is_drawn_is_seen_and_redrawn(page, screenshot):
     before = after(page)
     page.get_by_role("button", name="Clear").click()
     page.wait_for_selector("text=Nothing is marked")
+    wait_for_another(page, before)
+    before = after(page)
     draw(page, (0.3, 0.7), (0.6, 0.75))
     wait_for_another(page, before)
     page.wait_for_selector("text=drawn in")
     screenshot(page, "marked")
+
+
+def test_after_a_sample_the_pen_draws_again(page, screenshot):
+    wait_for_canvas(page)
+    choose(page, "task", "sample")
+    page.wait_for_selector("text=The photograph, mountains")
+    page.wait_for_selector("text=What level 0 is given, from nothing")
+    choose(page, "task", "edit")
+    page.wait_for_selector("text=What level 2 is given")
+    before = after(page)
+    draw(page, (0.3, 0.7), (0.6, 0.75))
+    wait_for_another(page, before)
+    screenshot(page, "drawn")
 
 
 def test_a_line_in_colour_is_painted(page, screenshot):
@@ -141,3 +156,7 @@ def test_an_uploaded_photograph_can_be_trained_and_the_training_stopped(page, sc
     screenshot(page, "training")
     page.get_by_role("button", name="Stop").click()
     page.wait_for_selector("text=The training was stopped.")
+    choose(page, "picture", "mountains")
+    page.wait_for_selector("text=drawn in")
+    choose(page, "picture", "flower (yours)")
+    page.wait_for_selector("text=There is no trained pyramid of 'flower' yet")

@@ -301,8 +301,8 @@ class ExplorerPanel:
 
     def train(self) -> None:
         """Train a pyramid of this photograph in a thread of its own."""
+        self.say("The training starts ...")  # before it can say more itself
         self.training = self.explorer.train(self._guarded(self._tell_training))
-        self.say(self.training.text)
         self._show_training()
 
     def stop(self) -> None:

@@ -63,8 +63,8 @@ def _available() -> bool:
 def _works_in_256_bits() -> bool:
     """Whether vectors of 512 bits, which oneDNN uses and NNPACK does not, are missing or gain nothing.
 
-    AMD's Zen 4 takes them in halves. Others that have them are taken to gain by them: one of Intel's with AMX does at 64
-    channels, where Winograd's algorithm takes 1.4 times as long, and not at 128, where it takes 0.8 times as long.
+    AMD's Zen 4 takes them in halves. Others that have them are taken to gain by them: one of Intel's with AMX does at
+    64 channels, where Winograd's algorithm takes 1.4 times as long, and not at 128, where it takes 0.8 times as long.
     """
     capability = torch.backends.cpu.get_cpu_capability()
     return capability == "AVX2" or (capability == "AVX512" and _is_zen4())

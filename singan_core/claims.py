@@ -42,7 +42,7 @@ SCATTER = (
     "From three values on it is said whether the scatter could have made the verdict. A rule compares two numbers, and "
     "in each run or picture one lies above the other by some difference, which has a mean and its 95 % interval. If "
     "all differences within these intervals lead to the same verdict, it is beyond the scatter. Otherwise it is within "
-    "the scatter, and further runs may change it."
+    "the scatter, and further runs may change it. Without scatter is a measurement in which nothing is random."
 )
 """What `Summary.beyond_scatter` means, for readers."""
 
@@ -63,7 +63,8 @@ class Claim:
 
     published: the report's figures by name. measured: the quantities to record, name to meaning. rule: conditions over
     them (see `parse_condition`) for `reproduced` and, if there is one, `partly`; the first that holds is the verdict.
-    not_testable: why there is no test; `test`, `measured` and `rule` are empty then.
+    revised: what was changed of claim, test or rule once there were results, why, and the verdict until then; empty
+    where nothing was. not_testable: why there is no test; `test`, `measured`, `rule` and `revised` are empty then.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Claim:
     test: str
     measured: dict[str, str]
     rule: dict[str, str]
+    revised: str
     not_testable: str
 
 
@@ -127,6 +129,7 @@ class Verdict:
             for name, meaning in claim.measured.items()
         ]
         rows.append(("Rule", "; ".join(f"{outcome} if {condition}" for outcome, condition in claim.rule.items())))
+        rows += [("Revised", claim.revised)] if claim.revised else []
         rows.append((f"Verdict at profile {self.profile}, {self.run}", self.outcome))
         if self.profile == "smoke":
             rows.append(("Note", "The profile smoke only tests the code: its verdicts are no evidence."))
@@ -135,7 +138,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Summary:
-    """A claim over its runs at one profile: each quantity's mean and interval, and the verdict on the means.
+    """A claim over its runs at one profile: each quantity's mean and interval, and the verdict that most runs reach.
 
     runs: one per picture and seed, in this order; none when nothing has been measured.
     """
@@ -176,33 +179,36 @@ class Summary:
 
     @property
     def outcome(self) -> str:
-        """The verdict that the claim's rule gives for the means, one of OUTCOMES.
+        """The strongest verdict that more than half of the runs reach, one of OUTCOMES.
 
-        Means for which the rule divides by zero fulfil no condition.
+        That is the one in the middle, from `reproduced` down, of two the weaker. Several pictures count alike: then it
+        is that of the pictures' own outcomes.
+
+        It is not the rule's verdict on means over the runs: a rule asks for ends of intervals within a run, whose mean
+        is the end of no interval, and one run far off moves a mean, but not the middle.
         """
         if not self.judged:
             return NOT_TESTABLE if self.claim.not_testable else NOT_MEASURED
-        try:
-            return verdict(self.claim, _means(self.measured))
-        except SinGANError:
-            return NOT_REPRODUCED
+        pictures = self.pictures
+        units = pictures.values() if len(pictures) > 1 else self.runs
+        ranked = sorted((unit.outcome for unit in units), key=OUTCOMES.index)
+        return ranked[len(ranked) // 2]
 
     @property
     def beyond_scatter(self) -> bool | None:
         """Whether the outcome is more than the scatter of the units can explain; None below three units.
 
         A comparison of the rule is decided where its answer is the same over the whole 95 % interval of its margin, the
-        difference of its sides in each unit, and for the means. The margins alone would not do: the mean of a ratio is
-        not the ratio of the means. Where a side divides by zero, nothing is decided. An outcome is beyond the scatter
-        if all comparisons of its condition are decided to hold, and in each condition before it, or in every one for
-        `not reproduced`, at least one is decided to fail.
+        difference of its sides in each unit. Where a side divides by zero, nothing is decided. An outcome is beyond the
+        scatter if all comparisons of its condition are decided to hold, and in each condition before it, or in every
+        one for `not reproduced`, at least one is decided to fail.
         """
         units = self.units
         if not self.judged or len(units) < 3:
             return None
-        means, outcome = _means(self.measured), self.outcome
+        outcome = self.outcome
         for name, condition in self.claim.rule.items():
-            decided = [_decided(each, units, means) for each in _comparisons(condition, self.claim.measured)]
+            decided = [_decided(each, units) for each in _comparisons(condition, self.claim.measured)]
             if name == outcome:
                 return all(decided)
             if False not in decided:
@@ -214,7 +220,7 @@ class Summary:
         """How many single runs have this outcome, and whether it is beyond the scatter; empty where nothing is judged.
 
         `in 1 run`, `in 2 of 2 runs`, `in 3 of 3 runs, beyond the scatter`, `in 2 of 3 runs (1 partly), within the
-        scatter`.
+        scatter`, `in 3 of 3 runs, without scatter` where all of them measured the same.
         """
         if not self.judged:
             return ""
@@ -223,7 +229,11 @@ class Summary:
         single = Counter(run.outcome for run in self.runs)
         others = [f"{single[outcome]} {outcome}" for outcome in OUTCOMES if single[outcome] and outcome != self.outcome]
         text = f"in {single[self.outcome]} of {len(self.runs)} runs" + (f" ({', '.join(others)})" if others else "")
-        return text + {True: ", beyond the scatter", False: ", within the scatter", None: ""}[self.beyond_scatter]
+        if self.beyond_scatter is None:
+            return text
+        if all(unit == self.units[0] for unit in self.units):
+            return text + ", without scatter"
+        return text + (", beyond the scatter" if self.beyond_scatter else ", within the scatter")
 
     @property
     def disagreeing(self) -> bool:
@@ -235,11 +245,11 @@ def _means(measured: Mapping[str, Interval]) -> dict[str, float]:
     return {name: value.mean for name, value in measured.items()}
 
 
-def _decided(comparison: "Comparison", units: list[dict[str, float]], means: Values) -> bool | None:
+def _decided(comparison: "Comparison", units: list[dict[str, float]]) -> bool | None:
     """Whether a comparison holds (True) or fails (False) beyond the scatter of the units, None where it is open."""
     try:
         margin = confidence_interval([comparison.margin(unit) for unit in units])
-        answers = {comparison.holds_by(margin.low), comparison.holds_by(margin.high), comparison(means)}
+        answers = {comparison.holds_by(margin.low), comparison.holds_by(margin.high)}
     except (ZeroDivisionError, SinGANError):  # the latter for a margin that is not finite
         return None
     return answers.pop() if len(answers) == 1 else None
@@ -355,8 +365,8 @@ def over_runs(verdicts: Iterable[Verdict]) -> Table:
     for found in verdicts:
         summary = results(found.claim.id, found.profile)
         rows.append({"claim": found.claim.id, "verdict": summary.outcome, "runs": summary.agreement})
-    means = "The verdict is that of the means over all runs so far; beside it, how many single runs have the same."
-    return table(rows, note=f"{means} {SCATTER}")
+    most = "The verdict is the strongest one that more than half of all runs so far reach; beside it, how many have it."
+    return table(rows, note=f"{most} {SCATTER}")
 
 
 def read_results(folder: Path, profile: str, claims: Iterable[Claim]) -> tuple[dict[str, Summary], dict[str, str]]:
@@ -520,9 +530,9 @@ def _checked_claim(entry: Any, number: int) -> Claim:
     testable = "not_testable" not in entry
     needed = (*_ALWAYS, *(_TESTABLE if testable else ("not_testable",)))
     for field in entry:
-        if field not in (*needed, "published"):
-            why = "has no place beside not_testable" if field in _TESTABLE else "is unknown"
-            raise SinGANError(f"{name}: the field {field!r} {why}; the fields are {', '.join(needed)}, published.")
+        if field not in (allowed := (*needed, "published", *(["revised"] if testable else []))):
+            why = "has no place beside not_testable" if field in (*_TESTABLE, "revised") else "is unknown"
+            raise SinGANError(f"{name}: the field {field!r} {why}; the fields are {', '.join(allowed)}.")
     for field in needed:
         if field not in entry:
             raise SinGANError(f"{name}: the field {field!r} is missing.")
@@ -530,6 +540,8 @@ def _checked_claim(entry: Any, number: int) -> Claim:
             raise SinGANError(f"{name}: the field {field!r} must be a text that is not empty, got {entry[field]!r}.")
     if not _ID.fullmatch(entry["id"]):
         raise SinGANError(f"{name}: the field 'id' must be lower-case words joined by hyphens.")
+    if "revised" in entry and not _is_text(entry["revised"]):
+        raise SinGANError(f"{name}: the field 'revised' must be a text that is not empty, got {entry['revised']!r}.")
     published = entry.get("published", {})
     if not _is_table(published, (str, int, float)):
         raise SinGANError(f"{name}: the field 'published' must map names to the report's figures, got {published!r}.")
@@ -547,7 +559,7 @@ def _checked_claim(entry: Any, number: int) -> Claim:
             parse_condition(condition, measured)
         except SinGANError as error:
             raise SinGANError(f"{name}: the field 'rule', {outcome}: {error}") from error
-    texts = {field: " ".join(entry.get(field, "").split()) for field in (*_ALWAYS, "test", "not_testable")}
+    texts = {field: " ".join(entry.get(field, "").split()) for field in (*_ALWAYS, "test", "revised", "not_testable")}
     return Claim(**texts, published=published, measured=measured, rule=rule)
 
 

@@ -227,16 +227,16 @@ def retraining(folder: Path, runs: Iterable[Run]) -> Iterator[float]:
     mark.unlink(missing_ok=True)
 
 
-WIDGETS = ("widgets.py",)
-"""Modules that show what others compute, so that no result comes from them."""
+NO_SOURCE = ("claims.py", "progress.py", "widgets.py")
+"""Modules that no measured value comes from: they judge, tell and show what others compute."""
 
 
 def edition(notebook: Notebook) -> str:
     """A hash of the code that a notebook's results come from: its cells' and that of the modules that they import.
 
-    Widgets, comments, docstrings and all that is no code do not count.
+    Rules and verdicts, progress bars, widgets, comments, docstrings and all that is no code do not count.
     """
-    return digest_of_code(notebook, leaving_out=WIDGETS)
+    return digest_of_code(notebook, leaving_out=NO_SOURCE)
 
 
 def digest_of_code(notebook: Notebook, leaving_out: Collection[str] = ()) -> str:

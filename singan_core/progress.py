@@ -79,9 +79,8 @@ class Reporter:
         trainer.raise_if_diverged()
         history = trainer.history[: trainer.iteration].cpu().numpy()
         levels = len(self.model.shape)
-        self.bar.set_description_str(
-            f"level {trainer.index + 1}/{levels}, iteration {trainer.iteration}/{trainer.iterations}", refresh=False
-        )
+        place = f"level {trainer.index} ({trainer.index + 1} of {levels})"
+        self.bar.set_description_str(f"{place}, iteration {trainer.iteration}/{trainer.iterations}", refresh=False)
         losses = dict(zip(HISTORY_COLUMNS, history[-1], strict=True))
         self.bar.set_postfix_str(
             f"D(x)-D(G) {losses['critic_real'] - losses['critic_fake']:.2f}, rec {losses['reconstruction']:.4f}",

@@ -77,6 +77,11 @@ def test_the_verdicts_are_those_of_the_published_results():
     assert table.split("\n\n")[0].splitlines()[2:] == expected, "the table should be:\n" + "\n".join(expected)
 
 
+def test_the_revised_claims_are_counted():
+    revised = sum(bool(claim.revised) for claim in load_claims().values())
+    assert f"{revised} claims were revised later" in README
+
+
 def test_the_course_is_listed_notebook_by_notebook():
     listed = re.findall(r"^\| \[(\w+)\]\(notebooks/(\w+)\.ipynb\) \| .+\? ?.* \|$", README, re.MULTILINE)
     paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -211,7 +211,7 @@ def test_a_diverged_training_names_level_and_iteration(picture, tiny):
 def test_the_progress_bar_shows_level_iteration_losses_and_time_left(picture, tiny, capsys):
     train(picture, tiny, progress=True, device="cpu")
     shown = capsys.readouterr().err
-    assert "level 4/4, iteration 3/3" in shown
+    assert "level 3 (4 of 4), iteration 3/3" in shown
     assert "rec " in shown and "left" in shown and "100%" in shown
 
 

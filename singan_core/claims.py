@@ -42,7 +42,7 @@ SCATTER = (
     "From three values on it is said whether the scatter could have made the verdict. A rule compares two numbers, and "
     "in each run or picture one lies above the other by some difference, which has a mean and its 95 % interval. If "
     "all differences within these intervals lead to the same verdict, it is beyond the scatter. Otherwise it is within "
-    "the scatter, and further runs may change it. Without scatter is a measurement in which nothing is random."
+    "the scatter, and further runs may change it. Without scatter means that all values are the same."
 )
 """What `Summary.beyond_scatter` means, for readers."""
 

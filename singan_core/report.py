@@ -433,8 +433,8 @@ def _listed(outdated: dict[str, list[str]]) -> str:
 
 _EXPLANATION = (
     "A verdict is computed: the claim's rule is applied to the measured quantities of a run. The verdict over several "
-    "runs is the strongest one that more than half of them reach, and beside it stands how many have just this one. "
-    "Where claim, test or rule were changed once there were results, the claim says what and why.",
+    "runs is the strongest one that more than half of them reach or surpass, and beside it stands how many have just "
+    "this one. Where claim, test or rule were changed once there were results, the claim says what and why.",
     "The values of several runs scatter: over the seeds of a picture, or, where there are several pictures, over the "
     "pictures' means. Square brackets hold the 95 % interval of the mean. Two values are too few for an interval: "
     "round brackets hold both of them, in the order of the runs. A single value stands alone.",

@@ -366,6 +366,15 @@ def test_every_claim_is_listed_with_what_is_known_of_it(folder):
     assert "- Of a notebook without a run. (09) **not measured yet**\n" in text
 
 
+def test_a_revised_claim_says_so_beside_its_rule(folder, tmp_path):
+    measure(folder, 3.0)
+    assert "Revised" not in pages(folder)[0]
+    revised = CLAIMS.replace("partly: the_ratio > 1}}", "partly: the_ratio > 1}, revised: It was <less>.}", 1)
+    (tmp_path / "claims.yaml").write_text(revised, encoding="utf-8")
+    claim = words(pages(folder)[0].split('id="claim-x-more"')[1].split("</article>")[0])
+    assert "partly if the_ratio &gt; 1 ; else not reproduced Revised It was &lt;less&gt;." in claim
+
+
 def test_claims_without_a_verdict_are_folded_below_those_with_one(folder, tmp_path):
     """In both parts the order is that of the file."""
     last = "- {id: y-last, report: Other report, section: E, notebook: 03_sweep, claim: The last one., test: t,\n"

@@ -365,10 +365,8 @@ def over_runs(verdicts: Iterable[Verdict]) -> Table:
     for found in verdicts:
         summary = results(found.claim.id, found.profile)
         rows.append({"claim": found.claim.id, "verdict": summary.outcome, "runs": summary.agreement})
-    most = (
-        "The verdict is the strongest one that more than half of all runs so far reach or surpass; beside it, how many"
-    )
-    return table(rows, note=f"{most} have just this one. {SCATTER}")
+    most = "The verdict is the strongest one that more than half of all runs so far reach or surpass"
+    return table(rows, note=f"{most}; beside it, how many have just this one. {SCATTER}")
 
 
 def read_results(folder: Path, profile: str, claims: Iterable[Claim]) -> tuple[dict[str, Summary], dict[str, str]]:

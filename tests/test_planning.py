@@ -218,6 +218,18 @@ def test_widgets_are_part_of_the_fingerprint_and_not_of_the_edition(tmp_path, mo
     assert [run.edition == runs[0].edition for run in runs] == [True, True, True, False]
 
 
+def test_what_judges_and_tells_is_part_of_the_fingerprint_and_not_of_the_edition(tmp_path, monkeypatch):
+    monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
+    cell = new_code_cell("from singan_core.claims import record\nfrom singan_core.training import train")
+    path = save(tmp_path / "00_draws.ipynb", parameters_cell(), cell)
+    runs = [plan([path], "laptop", tmp_path)[0]]
+    for name in ("claims.py", "progress.py", "training.py"):  # the last imports the second
+        change(imports.PACKAGE / name)
+        runs += plan([path], "laptop", tmp_path)
+    assert len({run.fingerprint for run in runs}) == 4
+    assert [run.edition == runs[0].edition for run in runs] == [True, True, True, False]
+
+
 def test_what_is_no_code_is_part_of_the_fingerprint_and_not_of_the_edition(tmp_path):
     def planned(*cells) -> Run:
         return plan([save(tmp_path / "00_draws.ipynb", parameters_cell(), *cells)], "laptop", tmp_path)[0]

@@ -2,8 +2,6 @@
 
 import ast
 import functools
-import io
-import tokenize
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -32,29 +30,29 @@ def imported_modules(sources: Iterable[str], leaving_out: Collection[str] = ()) 
     return sorted(found)
 
 
-def bare(source: str) -> str:
-    """A text of Python without comments, blank lines, and strings that are statements, such as docstrings.
+def syntax(source: str) -> str:
+    """What Python reads in a text: its syntax tree, so that layout and comments do not count, nor docstrings.
 
-    A string that is all there is stays. What is left is as it was, so it does not depend on the version of Python. A
-    text that is no Python stays as it is.
+    No string that is a statement does, unless it is all there is. The same tree gives the same text in all versions of
+    Python that the project supports. A text that is no Python stays as it is.
     """
     try:
-        tree = ast.parse(source)
+        return _shown(ast.parse(source))
     except SyntaxError:
         return source
-    bodies = [node.body for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
-    idle = {(each.lineno, each.col_offset) for body in bodies for each in body if _is_text(each) and len(body) > 1}
-    lines, kept = source.split("\n"), set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        (row, column), (last, _) = token.start, token.end
-        if token.type == tokenize.COMMENT:
-            lines[row - 1] = lines[row - 1][:column].rstrip()
-        elif token.string.strip() and token.start not in idle:
-            kept.update(range(row, last + 1))
-    return "\n".join(lines[row - 1] for row in sorted(kept))
 
 
-def _is_text(statement: ast.stmt) -> bool:
+def _shown(part: object) -> str:
+    """A part of a tree as text. `ast.dump` would show empty fields as well, which differ between versions."""
+    if isinstance(part, ast.AST):
+        fields = (f"{name}={_shown(value)}" for name, value in ast.iter_fields(part) if value not in (None, []))
+        return f"{type(part).__name__}({', '.join(fields)})"
+    if isinstance(part, list):
+        return f"[{', '.join(map(_shown, [each for each in part if not _is_text(each)] or part))}]"
+    return repr(part)
+
+
+def _is_text(statement: object) -> bool:
     value = getattr(statement, "value", None)
     return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 

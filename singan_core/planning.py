@@ -21,7 +21,7 @@ from singan_core.claims import load_claims
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import OWN, data_folder, is_hidden, sample_names
-from singan_core.imports import bare, imported_modules
+from singan_core.imports import imported_modules, syntax
 from singan_core.notebooks import (
     CHECKOUT,
     Notebook,
@@ -234,7 +234,7 @@ NO_SOURCE = ("claims.py", "progress.py", "widgets.py")
 def edition(notebook: Notebook) -> str:
     """A hash of the code that a notebook's results come from: its cells' and that of the modules that they import.
 
-    Rules and verdicts, progress bars, widgets, comments, docstrings and all that is no code do not count.
+    Rules and verdicts, progress bars, widgets, layout, comments, docstrings and all that is no code do not count.
     """
     return digest_of_code(notebook, leaving_out=NO_SOURCE)
 
@@ -243,7 +243,7 @@ def digest_of_code(notebook: Notebook, leaving_out: Collection[str] = ()) -> str
     """A hash of the code of a notebook's cells and of the modules that they import, see `imported_modules`."""
     cells = [cell["source"] for cell in code_cells(notebook)]
     modules = [path.read_text(encoding="utf-8") for path in imported_modules(cells, leaving_out)]
-    return digest_of("\0".join(map(bare, [*cells, *modules])).encode())
+    return digest_of("\0".join(map(syntax, [*cells, *modules])).encode())
 
 
 def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> str:

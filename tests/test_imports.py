@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from singan_core.imports import PACKAGE, bare, imported_modules
+from singan_core.imports import PACKAGE, imported_modules, syntax
 
 
 def names(*sources: str) -> set[str]:
@@ -74,28 +74,60 @@ def f(a: int) -> str:
     and more."""
     return f"{a}#" + "\\n"  # the end
 '''
-BARE = '''import math
+PLAIN = '''import math
 class Nothing:
     x = """two
 
     lines  # no comment"""
 def f(a: int) -> str:
     return f"{a}#" + "\\n"'''
+SPREAD = """import math
+class Nothing:
+    x = "two\\n\\n    lines  # no comment"
+def f(
+    a: int,
+) -> str:
+    return (
+        f"{a}#"
+        + "\\n"
+    )"""
 
 
-def test_comments_and_docstrings_are_no_code():
-    assert bare(COMMENTED) == BARE
+def test_comments_docstrings_and_layout_are_no_code():
+    assert syntax(COMMENTED) == syntax(PLAIN) == syntax(SPREAD)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x = 1", "x = 1.0"),
+        ("x = 1", "x = None"),
+        ("x = (1)", "x = (1,)"),
+        ("x = 'a'", "x = b'a'"),
+        ("x = 'a'", "x = f'a'"),
+        ("x = '#'", "x = '# '"),
+        ("x: int", "x: float"),
+        ("f(a, b)", "f(b, a)"),
+        ("f(a=1)", "f(b=1)"),
+        ("a + b * c", "(a + b) * c"),
+        ("if x:\n    f()\n    g()", "if x:\n    f()\ng()"),
+        ("def f():\n    return 1", "def f():\n    return"),
+        ("def f(a, /, b): f", "def f(a, b): f"),
+        ("'all there is'", "'all'"),
+    ],
+)
+def test_another_code_has_another_syntax(old, new):
+    assert syntax(old) != syntax(new)
 
 
 def test_what_is_no_python_stays():
-    assert bare("%timeit f(1)  # slow") == "%timeit f(1)  # slow"
+    assert syntax("%timeit f(1)  # slow") == "%timeit f(1)  # slow"
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.stem)
-def test_bare_code_is_that_of_the_module(path):
-    source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
+def test_syntax_is_all_that_python_reads(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [each for each in body if not ast.unparse(each).startswith(('"', "'"))] or body
-    assert ast.dump(ast.parse(bare(source))) == ast.dump(tree)
+    assert syntax(path.read_text(encoding="utf-8")) == syntax(ast.unparse(tree))

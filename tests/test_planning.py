@@ -237,11 +237,12 @@ def test_what_is_no_code_is_part_of_the_fingerprint_and_not_of_the_edition(tmp_p
     runs = [
         planned(new_code_cell("x = 1  # one")),
         planned(new_code_cell("x = 1  # still one")),
+        planned(new_code_cell("x = (\n    1\n)")),
         planned(new_markdown_cell("Now:"), new_code_cell("x = 1  # one")),
         planned(new_code_cell("x = 2  # one")),
     ]
-    assert len({run.fingerprint for run in runs}) == 4
-    assert [run.edition == runs[0].edition for run in runs] == [True, True, True, False]
+    assert len({run.fingerprint for run in runs}) == 5
+    assert [run.edition == runs[0].edition for run in runs] == [True, True, True, True, False]
 
 
 def change(path: Path) -> None:

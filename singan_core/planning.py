@@ -231,17 +231,22 @@ NO_SOURCE = ("claims.py", "progress.py", "widgets.py")
 """Modules that no measured value comes from: they judge, tell and show what others compute."""
 
 
+CHECK = "check"
+"""The id of the cell that tells students whether their solution is right. No result comes from what it makes."""
+
+
 def edition(notebook: Notebook) -> str:
     """A hash of the code that a notebook's results come from: its cells' and that of the modules that they import.
 
-    Rules and verdicts, progress bars, widgets, layout, comments, docstrings and all that is no code do not count.
+    Rules and verdicts, progress bars, widgets, checks of exercises, layout, comments, docstrings and all that is no
+    code do not count.
     """
-    return digest_of_code(notebook, leaving_out=NO_SOURCE)
+    cells = [cell["source"] for cell in code_cells(notebook) if cell.get("id") != CHECK]
+    return digest_of_code(cells, leaving_out=NO_SOURCE)
 
 
-def digest_of_code(notebook: Notebook, leaving_out: Collection[str] = ()) -> str:
-    """A hash of the code of a notebook's cells and of the modules that they import, see `imported_modules`."""
-    cells = [cell["source"] for cell in code_cells(notebook)]
+def digest_of_code(cells: Sequence[str], leaving_out: Collection[str] = ()) -> str:
+    """A hash of the code of cells and of the modules that they import, see `imported_modules`."""
     modules = [path.read_text(encoding="utf-8") for path in imported_modules(cells, leaving_out)]
     return digest_of("\0".join(map(syntax, [*cells, *modules])).encode())
 
@@ -252,7 +257,8 @@ def fingerprint(name: str, notebook: Notebook, parameters: dict[str, Any]) -> st
     Not of `retrain`: what was trained again is what training gives.
     """
     cells = [(cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
+    code = digest_of_code([cell["source"] for cell in code_cells(notebook)])
     claims = [asdict(claim) for claim in load_claims().values() if claim.notebook == name]
     machine = [str(torch.__version__), torch.cuda.is_available()]
-    parts = [cells, digest_of_code(notebook), claims, parameters, machine]
+    parts = [cells, code, claims, parameters, machine]
     return digest_of(json.dumps(parts, sort_keys=True).encode())

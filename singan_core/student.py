@@ -304,9 +304,9 @@ def failures(
     with tqdm(total=total, disable=not progress, bar_format="{desc} |{bar}| {percentage:3.0f}% [{elapsed}]") as bar:
         for name, notebook in written.items():
             bar.set_description_str(name)
-            for number, error in _errors(solved[name], workplace, bar.update).items():
+            for number, error in errors_of(solved[name], workplace, bar.update)[0].items():
                 problems.append(f"{where(name, notebook, number)} fails with the solutions in place: {error}")
-            found = _errors(notebook, workplace, bar.update)
+            found, _ = errors_of(notebook, workplace, bar.update)
             stopped = {number for number, error in found.items() if error == f"NotImplementedError: {STUB_MESSAGE}"}
             problems += [
                 f"{where(name, notebook, number)} fails before the exercises are done: {error}"
@@ -328,11 +328,17 @@ def _up_to(notebook: Notebook, end: int) -> Notebook:
     return notebook
 
 
-def _errors(notebook: Notebook, workplace: Path, on_cell: Callable[[], Any]) -> dict[int, str]:
-    """Run all cells, on past errors; gives the numbers of those that failed, with exception and message."""
+def errors_of(
+    notebook: Notebook, workplace: Path, on_cell: Callable[[], Any], cell_seconds: float = CELL_SECONDS
+) -> tuple[dict[int, str], int | None]:
+    """Run all cells at profile smoke, on past errors; gives the numbers of those that failed, from 0, and how.
+
+    A cell that takes longer than `cell_seconds` ends the run, as one does whose kernel dies: then its number comes
+    second, else None. workplace: see `failures`. on_cell: called after each cell that a kernel runs.
+    """
     numbers = _code_numbers(notebook)
     if not numbers:
-        return {}
+        return {}, None
     desk = workplace / "desk"
     desk.mkdir(exist_ok=True)
     runs, figures = str(workplace / "runs"), str(workplace / "figures")
@@ -345,14 +351,14 @@ def _errors(notebook: Notebook, workplace: Path, on_cell: Callable[[], Any]) -> 
 
     manager = NotebookExecutionManager(copy.deepcopy(notebook), progress_bar=False)
     manager.notebook_start()
-    crash = {}
+    ended, crash = None, {}
     try:
         with Log(workplace / "log") as log:
             client = OwnKernelClient(
                 manager,
                 live=log,
                 kernel_name="python3",
-                timeout=CELL_SECONDS,
+                timeout=cell_seconds,
                 startup_timeout=60,
                 allow_errors=True,
                 on_cell_executed=after,
@@ -360,14 +366,16 @@ def _errors(notebook: Notebook, workplace: Path, on_cell: Callable[[], Any]) -> 
             )
             client.execute(env=kernel_environment(environment), cwd=str(desk))
     except Exception as error:  # the kernel died, did not start, or took too long
-        crash = {numbers[len(ran)]: f"{type(error).__name__}: {first_line(str(error))}"}
+        ended = numbers[len(ran)]
+        crash = {ended: f"{type(error).__name__}: {first_line(str(error))}"}
     outputs = {number: cell["outputs"] for number, cell in zip(numbers, ran, strict=False)}
-    return {
+    errors = {
         number: f"{output['ename']}: {first_line(output['evalue'])}"
         for number, shown in outputs.items()
         for output in shown
         if output["output_type"] == "error"
-    } | crash
+    }
+    return errors | crash, ended
 
 
 # -- the command

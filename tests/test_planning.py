@@ -245,6 +245,16 @@ def test_what_is_no_code_is_part_of_the_fingerprint_and_not_of_the_edition(tmp_p
     assert [run.edition == runs[0].edition for run in runs] == [True, True, True, True, False]
 
 
+def test_the_check_of_an_exercise_is_part_of_the_fingerprint_and_not_of_the_edition(tmp_path):
+    def planned(**sources) -> Run:
+        cells = [new_code_cell(source, id=name) for name, source in sources.items()]
+        return plan([save(tmp_path / "00_draws.ipynb", parameters_cell(), *cells)], "laptop", tmp_path)[0]
+
+    runs = [planned(x="x = 1", check="assert x"), planned(x="x = 1", check="assert x == 1"), planned(x="x = 2")]
+    assert len({run.fingerprint for run in runs}) == 3
+    assert [run.edition == runs[0].edition for run in runs] == [True, True, False]
+
+
 def change(path: Path) -> None:
     with path.open("a") as file:
         file.write("another_version = True\n")

@@ -2,7 +2,10 @@
 
 import ast
 import copy
+import dis
 import textwrap
+import types
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
@@ -11,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from singan_core import student
+from singan_core import planning, student
 from singan_core.errors import SinGANError
-from singan_core.notebooks import read_notebook
+from singan_core.notebooks import code_cells, read_notebook
 from singan_core.planning import find_notebooks
 from singan_core.student import find_exercises, leaks, main, make_student_edition, without_solutions
 
@@ -425,3 +428,52 @@ def test_series_has_no_solution_left_and_stubs_that_are_valid_code():
         for exercise in find_exercises(name, sources[name]):
             assert "NotImplementedError" in edition.cells[exercise.cell].source
             ast.parse(edition.cells[exercise.cell].source)
+
+
+def names_used(code: types.CodeType, made: set[str]) -> Iterator[str]:
+    """The names of the notebook that code reads, those left out that it has made before; adds to `made`."""
+    for instruction in dis.get_instructions(code):
+        if isinstance(instruction.argval, types.CodeType):  # a function: it reads when it is called, later
+            yield from names_used(instruction.argval, made)
+        elif instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL") and instruction.argval not in made:
+            yield instruction.argval
+        elif instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
+            made.add(instruction.argval)
+
+
+def results_of_the_check(cells: Sequence[nbformat.NotebookNode]) -> set[str]:
+    """The names that the check of an exercise makes and that later cells read before they make their own."""
+    left, found = set(), set()
+    for cell in cells:
+        made: set[str] = set()
+        found |= left & set(names_used(compile(cell.source, cell.id, "exec"), made))
+        left = made if cell.id == planning.CHECK else left - made
+    return found
+
+
+@pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
+def test_nothing_that_a_check_makes_is_used_later(path):
+    notebook = read_notebook(path)
+    assert {notebook.cells[each.check].id for each in find_exercises(path.stem, notebook)} == {planning.CHECK}
+    assert results_of_the_check(code_cells(notebook)) == set()
+
+
+@pytest.mark.parametrize(
+    ("check", "later", "found"),
+    [
+        ("x = 1", "y = x", {"x"}),
+        ("x = 1", "def f():\n    return x", {"x"}),
+        ("def f(): 1", "[f() for y in z]", {"f"}),
+        ("x = 1", "x = 2\ny = x", set()),
+        ("x = 1", "def f(x):\n    return x", set()),
+        ("x = 1", "[x for x in y]", set()),
+        ("for x in y: 1", "for x in y: x", set()),
+    ],
+)
+def test_what_is_used_of_a_check_is_found(check, later, found):
+    cells = [
+        new_code_cell("x = 0", id="before"),
+        new_code_cell(check, id=planning.CHECK),
+        new_code_cell(later, id="later"),
+    ]
+    assert results_of_the_check(cells) == found

@@ -445,7 +445,7 @@ class Reproduce:
 
     examples: ClassVar[tuple[str, ...]] = (
         "reproduce",
-        "reproduce --notebooks 00 02 --profile smoke --output build/smoke",
+        "reproduce --notebooks 00 02 --profile smoke --output build",
         "reproduce --seeds 0 1 2 --images mountains peaks",
         "reproduce --scheduler tcp://10.0.0.1:8786 --profile paper",
         "reproduce --publish",

@@ -58,8 +58,10 @@ README = """{title}
 The notebooks need the package `singan_core` and its pictures, which are in a checkout of the course kit. Once, in the
 checkout:
 
-    python -m venv .venv && . .venv/bin/activate
-    pip install -c constraints.txt -e '.[course]'
+    python -m venv .venv && . .venv/bin/activate        # Windows, not tried yet: .venv\\Scripts\\activate
+    pip install -c constraints.txt -e .[course]
+
+On Linux this brings PyTorch with several GB of CUDA libraries. Without a GPU, install PyTorch's CPU build first.
 
 Then, with this environment active, in the folder of this file, wherever it is:
 
@@ -67,7 +69,8 @@ Then, with this environment active, in the folder of this file, wherever it is:
 
 Work from top to bottom, in the order of the numbers. A cell that ends in `NotImplementedError` is an exercise, or needs
 one before it: write your code in place of the two lines of the stub, run the cell, then run the check below it, which
-says what is wrong. The code of the check is folded, for it computes much of what you are asked for.
+says what is wrong. The code of the check is folded, for it computes much of what you are asked for. Hand in the
+notebook under its own name: it is run again from the top, with the check as it was.
 
 The first run of a notebook may train pyramids, which takes minutes; later runs load them. Interrupting a training loses
 nothing: run the cell again and it goes on.

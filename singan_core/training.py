@@ -29,7 +29,7 @@ from singan_core.texture import TextureLoss, make_features
 from singan_core.views import computing_type, make_view
 
 
-@torch.inference_mode(False)
+@torch.inference_mode(False)  # also for a caller who is in one of these modes
 @torch.enable_grad()
 def train(
     image: Tensor,
@@ -54,8 +54,9 @@ def train(
     callback: called with a `Progress` about twice a second and at the end of each level. progress: show a bar.
     device: default CUDA where there is one, else the CPU.
 
-    Raises SinGANError for pictures that do not fit the settings or each other, for a training that diverges, and for a
-    checkpoint that cannot be read, written, or belongs to another training.
+    Raises SinGANError for pictures that do not fit the settings or each other, for a training that diverges (`Reporter`
+    looks for that when it reports, and no diverged state is saved), and for a checkpoint that cannot be read, written,
+    or belongs to another training.
     """
     checkpoint = None if checkpoint is None else Path(checkpoint)
     device = pick_device(device)
@@ -158,10 +159,15 @@ def _checked_base(base: SinGAN | None, config: TrainConfig, shape: PyramidShape,
 class LevelTrainer:
     """One level in training: networks, optimizers, and the iteration of the paper.
 
+    What an iteration trains on comes from its view (`views`): the whole image, as in the paper, or windows of it where
+    that is too large. A view places itself (`move`), cuts its part out of an image of the level (`cut`), draws the
+    level's `noise` and, through the finished levels, its random input (`previous`), and in the end sets the statistics
+    of batch norm that the level is drawn with (`settle`).
+
     Order of random draws, which the plain reference implementation in the tests shares: z*, once; per level the fresh
     weights of G, then of D; per iteration the level's noise; per discriminator step the noise of the finished levels
-    from 0 up, then the mixing coefficient of the gradient penalty. Windows (see `views`) are placed first in each
-    iteration.
+    from 0 up, then the mixing coefficient of the gradient penalty. Windows are placed first in each iteration, and once
+    when a level begins; two random images follow when it ends.
     """
 
     def __init__(self, model: SinGAN, real: Tensor, rng: torch.Generator):
@@ -175,7 +181,7 @@ class LevelTrainer:
         kernels = config.kernels_at(self.index)
         self.generator = Generator(kernels, config.layers, config.residual).to(real)
         self.discriminator = Discriminator(kernels, config.layers).to(real)
-        quantised = 0 < self.index == config.quantised_level
+        quantised = 0 < self.index == config.quantised_level  # its input in few colours, see `applications.painting`
         self.palette = find_palette(real.float(), config.quantised_colours) if quantised else None
         if self.index and config.kernels_at(self.index - 1) == kernels and not quantised:
             below = model.levels[-1]
@@ -188,7 +194,7 @@ class LevelTrainer:
             network.to(memory_format=_layout(config, self.index, real.device))
         self.optimizer_g, self.optimizer_d = (
             torch.optim.Adam(
-                trained_parameters(network),
+                trained_parameters(network),  # without the biases that batch norm removes
                 lr=torch.tensor(config.learning_rate, device=real.device) if real.is_cuda else config.learning_rate,
                 betas=(0.5, 0.999),
                 fused=True,
@@ -210,12 +216,13 @@ class LevelTrainer:
         self.texture = None
         if config.texture_weight:
             self.texture = TextureLoss(make_features(config.texture_features), real)
+        # CUDA graphs write to fixed places, so what an iteration leaves is copied into these
         self.penalty = real.new_zeros(())
         self.losses = real.new_zeros(len(HISTORY_COLUMNS))
         self.history = torch.zeros(self.iterations, len(HISTORY_COLUMNS), dtype=torch.float64, device=real.device)
         self.graphs = GraphedIterations(rng) if can_record(real.device) else None
-        release_free_memory(real.device)
-        keep_free_memory(real.device)
+        release_free_memory(real.device)  # that of the level below goes back,
+        keep_free_memory(real.device)  # that of this one's iterations stays from here on
 
     def step(self) -> None:
         """One iteration, with its learning rate and its place in the history. Nothing here waits for the device."""
@@ -260,7 +267,7 @@ class LevelTrainer:
                 with self._autocast():
                     fake = self.generator(noise, previous)
             generator_fake, reconstruction = self._generator_step(real, fake, rebuilt_from)
-        self.losses.copy_(
+        self.losses.copy_(  # in the order of HISTORY_COLUMNS
             torch.stack([critic_real, critic_fake, self.penalty, generator_fake, reconstruction]).detach()
         )
 
@@ -295,6 +302,7 @@ class LevelTrainer:
             mix = torch.rand((), generator=self.rng, device=real.device, dtype=real.dtype)
             with self._autocast():
                 penalty = gradient_penalty(self.discriminator, real, fake, mix)
+            # one in penalty_every steps stands for the others
             (self.config.penalty_weight * self.config.penalty_every * penalty).backward()
             self.penalty.copy_(penalty.detach())
         self.optimizer_d.step()

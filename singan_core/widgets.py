@@ -423,10 +423,21 @@ class ExplorerPanel:
         self.upload = ipywidgets.FileUpload(accept="image/*", description="Upload")
         self.task = ipywidgets.Dropdown(options=TASKS, value="edit", description="task", layout=narrow)
         self.scale = ipywidgets.IntSlider(1, 0, 5, description="level", **slider)
+        self.scale.tooltip = "The first level that redraws the picture; 0 is the coarsest and changes most"
         self.seed = ipywidgets.BoundedIntText(0, *LIMITS["seed"], description="seed", layout=narrow)
         self.dilation = ipywidgets.FloatSlider(0, min=0, max=40, step=0.1, description="dilation", **slider)
         self.blur = ipywidgets.FloatSlider(0, min=0, max=20, step=0.1, description="blur", **slider)
-        self.tool = ipywidgets.ToggleButtons(options=TOOLS, style={"button_width": "70px"})
+        self.dilation.tooltip = "By how many pixels of the trained size the mask is widened"
+        self.blur.tooltip = "How soft the edge of the mask is: standard deviation in pixels of the trained size"
+        self.tool = ipywidgets.ToggleButtons(
+            options=TOOLS,
+            style={"button_width": "70px"},
+            tooltips=[
+                "Draw over what is to be redrawn",
+                "Draw over marks to take them away",
+                "Draw in the colour beside; in tasks with a mask that marks, too",
+            ],
+        )
         self.colour = ipywidgets.ColorPicker(value=as_hex(INK), concise=True)
         self.line = ipywidgets.IntSlider(12, 1, 60, description="line", layout=ipywidgets.Layout(width="240px"))
         self.clear_button, self.reset_button = (ipywidgets.Button(description=text) for text in ("Clear", "Reset"))

@@ -16,6 +16,7 @@ from singan_core import SinGAN, SinGANError, TrainConfig, train
 from singan_core.graphs import can_record
 from singan_core.losses import gradient_penalty
 from singan_core.model import HISTORY_COLUMNS, pack
+from singan_core.networks import trained_parameters
 from singan_core.progress import iteration_costs
 from singan_core.pyramid import build_pyramid, upsample
 from singan_core.training import LevelTrainer, training_images
@@ -138,19 +139,40 @@ def test_the_learning_rate_drops_to_a_tenth_after_four_fifths(picture, tiny):
     assert rates == [5e-4] * 8 + [5e-5] * 2
 
 
-def test_a_penalty_every_fourth_step_weighs_four_times(picture, tiny):
-    """Over four steps the critic's loss holds the same total weight, so a lazy penalty is no weaker one."""
-    weights = []
-    real_penalty = gradient_penalty
+def test_a_penalty_every_fourth_step_is_computed_twice_in_eight(picture, tiny, monkeypatch):
+    computed = []
 
     def counting(*arguments):
-        weights.append(1)
-        return real_penalty(*arguments)
+        computed.append(1)
+        return gradient_penalty(*arguments)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("singan_core.training.gradient_penalty", counting)
-        train_tiny(picture, tiny, iterations=8, min_size=36, penalty_every=4)
-    assert len(weights) == 2
+    monkeypatch.setattr("singan_core.training.gradient_penalty", counting)
+    train_tiny(picture, tiny, iterations=8, min_size=36, penalty_every=4)
+    assert len(computed) == 2
+
+
+def test_a_penalty_every_fourth_step_weighs_four_times(picture, tiny, monkeypatch):
+    """Over four steps the critic's loss holds the same total weight, so a lazy penalty is no weaker one."""
+
+    def sum_of_weights(critic, *images):  # its gradient is 1 for each of the critic's weights
+        return sum(weights.sum() for weights in critic.parameters())
+
+    def gradients(penalty_every):
+        """The critic's in a first step, which has a penalty."""
+        found = []
+
+        class Watching(LevelTrainer):
+            def step(self):
+                super().step()
+                found.extend(weights.grad for weights in trained_parameters(self.discriminator))
+
+        monkeypatch.setattr("singan_core.training.LevelTrainer", Watching)
+        train_tiny(picture, tiny, iterations=1, min_size=36, penalty_every=penalty_every, penalty_weight=0.5)
+        return found
+
+    monkeypatch.setattr("singan_core.training.gradient_penalty", sum_of_weights)
+    for lazy, usual in zip(gradients(4), gradients(1), strict=True):
+        torch.testing.assert_close(lazy - usual, torch.full_like(usual, 0.5 * (4 - 1)), atol=1e-5, rtol=0)
 
 
 def test_the_gradient_penalty_is_zero_for_a_critic_of_slope_one():

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singan_core import SinGAN, SinGANError, TrainConfig, train
+from singan_core.files import read_tensors
 from singan_core.graphs import can_record
 from singan_core.losses import gradient_penalty
 from singan_core.model import HISTORY_COLUMNS, pack
@@ -217,17 +218,31 @@ def test_a_failing_callback_ends_the_training_with_its_own_error(picture, tiny):
         train(picture, tiny, callback=broken, progress=False, device="cpu")
 
 
-def test_a_diverged_training_names_level_and_iteration(picture, tiny):
-    class Diverging(LevelTrainer):
-        def step(self):
-            if self.index == 1 and self.iteration == 2:
-                with torch.no_grad():
-                    self.generator.tail[0].weight.fill_(float("nan"))
-            super().step()
+class Diverging(LevelTrainer):
+    """A training in which the last of three iterations at level 1 meets a weight that is no number."""
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SinGANError, match="level 1, iteration 2"):
-        patch.setattr("singan_core.training.LevelTrainer", Diverging)
+    def step(self):
+        if self.index == 1 and self.iteration == 2:
+            with torch.no_grad():
+                self.generator.tail[0].weight.fill_(float("nan"))
+        super().step()
+
+
+def test_a_diverged_training_names_level_and_iteration(picture, tiny, monkeypatch):
+    monkeypatch.setattr("singan_core.training.LevelTrainer", Diverging)
+    with pytest.raises(SinGANError, match="level 1, iteration 2"):
         train_tiny(picture, tiny)
+
+
+def test_a_diverged_training_leaves_the_checkpoint_from_before(picture, tiny, model, tmp_path):
+    """What comes after each iteration is written, but for the one that diverged: the training can go on from there."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SinGANError, match="diverged"):
+        patch.setattr("singan_core.training.LevelTrainer", Diverging)
+        train(picture, tiny, checkpoint=tmp_path / "c", checkpoint_seconds=0, progress=False, device="cpu")
+    tensors, settings = read_tensors(tmp_path / "c")
+    assert (len(settings["kernels"]), settings["iteration"]) == (1, 2)  # one finished level, two iterations of the next
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+    assert same_bits(train(picture, tiny, checkpoint=tmp_path / "c", progress=False, device="cpu"), model)
 
 
 def test_the_progress_bar_shows_level_iteration_losses_and_time_left(picture, tiny, capsys):

@@ -367,6 +367,21 @@ def test_a_level_on_windows_ends_with_the_statistics_of_the_whole_image(tiny):
         assert ((kept[1].running_var / block[1].running_var).log().abs() < 1.1).all()
 
 
+def test_without_reconstruction_loss_a_level_on_windows_takes_nothing_from_the_reconstruction(tiny, monkeypatch):
+    """Nor do its final statistics, which with the loss are an average over images and the reconstruction."""
+    image = torch.rand(1, 3, 90, 110, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    changes = {"max_size": 110, "crop": 44, "alpha": 0.0, "iterations": 1}
+    plain = train_tiny(image, tiny, **changes)
+
+    class Elsewhere(LevelTrainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.reconstruction_below.add_(1)
+
+    monkeypatch.setattr("singan_core.training.LevelTrainer", Elsewhere)
+    assert same_bits(train_tiny(image, tiny, **changes), plain)
+
+
 def test_mixed_precision_keeps_weights_losses_and_images_in_float32(picture, tiny):
     model = train_tiny(picture, tiny, precision="mixed")
     assert {value.dtype for level in model.levels for value in level.generator.parameters()} == {torch.float32}

@@ -26,12 +26,13 @@ from singan_core.applications import (
     super_resolution_config,
     super_resolve,
 )
-from singan_core.config import _CHOICES, PROFILES, TrainConfig
+from singan_core.config import PROFILES, TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import load_image, sample_image, sample_mask, sample_names, save_image
 from singan_core.model import SinGAN
 from singan_core.progress import Progress
 from singan_core.store import CHECKPOINT, MODEL, load_or_train, load_run
+from tests.settings import other_value
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -155,17 +156,6 @@ def test_interrupted_training_says_how_to_go_on(capsys, monkeypatch, command):
 # -- options of the training
 
 
-def other_value(name: str, value: object) -> object:
-    """A value for a setting that is not the given one."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, str):
-        return next(choice for choice in _CHOICES[name] if choice != value)
-    if name == "crop":
-        return 128
-    return value + 1 if isinstance(value, int) else value / 2 or 0.5
-
-
 def option(name: str, value: object) -> list[str]:
     flag = name.replace("_", "-")
     if isinstance(value, bool):
@@ -176,7 +166,7 @@ def option(name: str, value: object) -> list[str]:
 @pytest.mark.parametrize("name", [field.name for field in fields(TrainConfig)])
 def test_every_setting_is_an_option_that_changes_itself_alone(name):
     config = TrainConfig.for_profile("smoke")
-    value = other_value(name, getattr(config, name))
+    value = other_value(config, name)
     command = parse(["train", "creek", "--profile", "smoke", *option(name, value)])
     assert command.config.to_dict() == config.to_dict() | {name: value}
 

@@ -1,14 +1,20 @@
 """Settings: profiles, checks, and what tells one training from another."""
 
 import dataclasses
+from functools import cache
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from singan_core.config import PROFILES, TrainConfig, resolve_profile
 from singan_core.errors import SinGANError
+from singan_core.model import pack
+from singan_core.training import train
+from tests.settings import other_value
 
+NAMES = [field.name for field in dataclasses.fields(TrainConfig)]
 NUMBERS = [field.name for field in dataclasses.fields(TrainConfig) if field.type in (int, float)]
 
 
@@ -123,6 +129,36 @@ def test_settings_survive_the_way_through_a_dictionary(profile):
 def test_only_what_differs_from_the_defaults_counts_as_a_change():
     assert TrainConfig().changes() == {}
     assert TrainConfig(alpha=1.0).changes() == {"alpha": 1.0}
+
+
+SMALL = {"min_size": 12, "max_size": 40, "layers": 3, "kernels": 2, "max_kernels": 4, "double_kernels_every": 1}
+"""Five levels, the first of them narrower than the others."""
+AT_WORK = {"quantised_colours": {"quantised_level": 1}, "texture_features": {"texture_weight": 0.5}}
+"""What some settings need beside them to have a part in a training."""
+
+
+@cache
+def outcome(config: TrainConfig) -> dict[str, list] | str:
+    """The numbers in a pyramid of a random picture, or why there is none."""
+    image = torch.rand(1, 3, 36, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    base = None
+    if config.quantised_level:
+        base = train(image, config.unquantised(), progress=False, device="cpu")
+    try:
+        model = train(image, config, base=base, progress=False, device="cpu")
+    except SinGANError as error:
+        return str(error)
+    return {name: values.tolist() for name, values in pack(model)[0].items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_has_a_part_in_the_training(name):
+    """The texture features vgg16 may do so by being refused, for their weights are not everywhere at hand."""
+    config = TrainConfig.for_profile("smoke", iterations=2, **SMALL | AT_WORK.get(name, {}))
+    other = dataclasses.replace(config, **{name: other_value(config, name)})
+    assert isinstance(outcome(config), dict), outcome(config)
+    changed = outcome(other) != outcome(config)
+    assert changed, f"a training with {name}={getattr(other, name)} gives the same pyramid"
 
 
 # -- settings for another size

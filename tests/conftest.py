@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from singan_core import Progress, SinGAN, SinGANError, TrainConfig, train
 from singan_core.progress import Callback
+from tests.settings import without_range
 
 with contextlib.suppress(ModuleNotFoundError, SinGANError):  # without all packages of `course` CUDA tests still run
     from tests.series import cluster, series, sources  # noqa: F401, fixtures
@@ -21,6 +22,13 @@ settings.load_profile("singan")
 
 LONGEST = ("test_reproduce", "test_resume", "test_schedule", "test_benchmarks", "test_model", "test_training")
 """Files that take longest, in this order."""
+
+
+def pytest_configure() -> None:
+    """Name what a new setting lacks, before every module that makes a TrainConfig ends with a KeyError."""
+    if names := without_range():
+        tables = "_RANGES or _CHOICES of singan_core/config.py"
+        raise pytest.UsageError(f"{', '.join(names)}: every setting needs its line in {tables}.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

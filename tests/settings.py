@@ -1,6 +1,8 @@
 """Settings of a training as the tests vary them, for the tests about settings."""
 
-from singan_core.config import _CHOICES, TrainConfig
+from dataclasses import fields
+
+from singan_core.config import _CHOICES, _RANGES, TrainConfig
 
 
 def other_value(config: TrainConfig, name: str) -> object:
@@ -13,3 +15,9 @@ def other_value(config: TrainConfig, name: str) -> object:
     if name == "crop":
         return 4 * (2 * config.layers + 1)
     return value + 1 if isinstance(value, int) else value / 2 or 0.5
+
+
+def without_range() -> list[str]:
+    """The settings that have neither a range nor choices, but for those that are True or False."""
+    checked = [field.name for field in fields(TrainConfig) if field.type is not bool]
+    return [name for name in checked if name not in _RANGES | _CHOICES]

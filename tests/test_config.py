@@ -8,14 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singan_core.config import PROFILES, TrainConfig, resolve_profile
+from singan_core.config import _CHOICES, _RANGES, PROFILES, TrainConfig, resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.model import pack
 from singan_core.training import train
+from tests.conftest import pytest_configure
 from tests.settings import other_value
 
 NAMES = [field.name for field in dataclasses.fields(TrainConfig)]
 NUMBERS = [field.name for field in dataclasses.fields(TrainConfig) if field.type in (int, float)]
+TEXTS = [field.name for field in dataclasses.fields(TrainConfig) if field.type is str]
 
 
 def test_the_paper_profile_is_the_authors_code():
@@ -73,6 +75,19 @@ def test_an_unknown_profile_names_the_known_ones(monkeypatch):
 def test_a_misspelt_setting_gets_a_suggestion():
     with pytest.raises(SinGANError, match="did you mean 'alpha'"):
         TrainConfig.for_profile("smoke", alpah=1.0)
+
+
+def test_every_number_has_its_range_and_every_text_its_choices():
+    """Settings that are True or False need neither; what is no setting has none."""
+    assert _RANGES.keys() ^ NUMBERS == set(), "in _RANGES of singan_core/config.py alone, or missing there"
+    assert _CHOICES.keys() ^ TEXTS == set(), "in _CHOICES of singan_core/config.py alone, or missing there"
+
+
+@pytest.mark.parametrize(("table", "name"), [(_RANGES, "alpha"), (_CHOICES, "precision")])
+def test_a_setting_without_range_or_choices_is_named_before_any_test_runs(monkeypatch, table, name):
+    monkeypatch.delitem(table, name)
+    with pytest.raises(pytest.UsageError, match=f"^{name}: .*_RANGES.*_CHOICES"):
+        pytest_configure()
 
 
 @given(name=st.sampled_from(NUMBERS), value=st.one_of(st.floats(), st.integers(), st.text(max_size=3), st.none()))
@@ -206,11 +221,12 @@ def test_the_rules_leave_the_base_as_it_is_at_its_own_size():
         ({"size": 510, "rule": "report"}, "narrower base"),
         ({"size": 2501}, "54 layers, too many"),
         ({"size": 16_000, "rule": "report"}, "too many"),
-        ({"size": 500, "base": TrainConfig(kernels=1024, max_kernels=1024)}, "take a narrower base"),
+        ({"size": 500, "base": {"kernels": 1024, "max_kernels": 1024}}, "take a narrower base"),
         ({"size": 500, "rule": "double"}, "choose code or report"),
         ({"size": 0}, "max_size"),
     ],
 )
 def test_sizes_and_rules_that_make_no_settings_are_refused(arguments, message):
+    arguments = arguments | {"base": TrainConfig(**arguments.get("base", {}))}
     with pytest.raises(SinGANError, match=message):
         TrainConfig.for_size(**arguments)

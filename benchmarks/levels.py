@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from singan_core import SinGAN, TrainConfig
+from singan_core import SinGAN, SinGANError, TrainConfig
 from singan_core.graphs import GraphedIterations
 from singan_core.model import Level, finish, noise_shape
 from singan_core.networks import Generator
@@ -32,6 +32,12 @@ AS_IN_CONFIG = (
     "kernels", "max_kernels", "iterations", "decay_at", "discriminator_steps", "generator_steps", "learning_rate",
     "penalty_weight", "alpha", "noise_amplitude", "seed",
 )  # fmt: skip
+
+ELSEWHERE = ("min_size", "max_size", "scale_factor", "double_kernels_every")
+"""Settings that reach the reference in another form: with the pyramid that it is given, and as `NEVER`."""
+
+WHATEVER = ("penalty_every", "precision")
+"""Settings in which the package may differ: the reference has a penalty in each step and computes in float32."""
 
 
 # -- the package
@@ -135,7 +141,12 @@ def matrix_resize() -> contextlib.AbstractContextManager[None]:
 
 
 def reference_settings(config: TrainConfig) -> dict[str, Any]:
-    """The arguments of `train_reference` that say the same as `config`. It has a penalty in each step, whatever."""
+    """The arguments of `train_reference` that say the same as `config`, which may differ in WHATEVER.
+
+    Raises SinGANError where another setting that the reference does not have is not the authors'.
+    """
+    if lacking := config.changes().keys() - {*AS_IN_CONFIG, *ELSEWHERE, *WHATEVER}:
+        raise SinGANError(f"The reference does not have {', '.join(sorted(lacking))}: leave the defaults.")
     settings = {name: getattr(config, name) for name in AS_IN_CONFIG}
     return settings | {"double_kernels_every": config.double_kernels_every or NEVER}
 
@@ -144,9 +155,9 @@ def train_on_reference(
     image: Tensor, config: TrainConfig, device: torch.device, on_iteration: Callable[[int], None] | None = None
 ) -> tuple[list[dict[str, Any]], Tensor, PyramidShape]:
     """The reference's training on the pyramid that the package would use: (levels, z_star, shape), in float32."""
+    settings = reference_settings(config)
     shape, reals = training_images(image, config, device)
     reals = [real.float().contiguous() for real in reals]  # as the authors' code has them, not channels-last
-    settings = reference_settings(config)
     return *reference.train_reference(reals, shape.factor, **settings, on_iteration=on_iteration), shape
 
 

@@ -1,9 +1,11 @@
 """The benchmarks run, write what they print, and measure what they say."""
 
+import inspect
 import json
 import os
 import subprocess
 import time
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -22,11 +24,21 @@ from benchmarks import (
     speed,
     work,
 )
-from benchmarks.levels import Climb, as_model, imresize_by_matrix, matrix_resize, train_on_reference, untrained
-from singan_core import TrainConfig, sample_image
+from benchmarks.levels import (
+    Climb,
+    as_model,
+    imresize_by_matrix,
+    matrix_resize,
+    reference_settings,
+    train_on_reference,
+    untrained,
+)
+from singan_core import SinGANError, TrainConfig, sample_image
+from singan_core.config import PROFILES
 from singan_core.convolution import Convolution
 from singan_core.model import seeded_noise
 from tests import reference
+from tests.settings import other_value
 
 CPU = torch.device("cpu")
 QUICK = ["--quick", "--device", "cpu"]
@@ -382,6 +394,31 @@ def by_reference(small):
 def test_the_reference_reports_each_iteration_with_its_level(by_reference, small):
     levels, _, _, calls = by_reference
     assert calls == [level for level in range(len(levels)) for _ in range(small[1].iterations)]
+
+
+ARGUMENTS = inspect.signature(reference.train_reference).parameters
+NO_MATTER = ("min_size", "max_size", "scale_factor", "penalty_every", "precision")
+"""Settings of the pyramid, which the reference is given, and those in which the two may differ."""
+NAMES = [field.name for field in fields(TrainConfig) if field.name not in NO_MATTER]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name in ARGUMENTS])
+def test_settings_that_the_reference_has_are_passed_on(small, name):
+    value = other_value(small[1], name)
+    assert reference_settings(replace(small[1], **{name: value}))[name] == value
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ARGUMENTS])
+def test_settings_that_the_reference_does_not_have_are_refused(small, name):
+    image, config = small
+    config = replace(config, **{name: other_value(config, name)})
+    with pytest.raises(SinGANError, match=f"does not have {name}:"):
+        train_on_reference(image, config, CPU)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_reference_is_not_refused_the_settings_of_a_profile(profile):
+    assert reference_settings(TrainConfig.for_profile(profile)).keys() <= ARGUMENTS.keys()
 
 
 def test_the_references_networks_make_a_model_with_its_reconstruction(by_reference, small):

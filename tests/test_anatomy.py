@@ -18,6 +18,7 @@ from singan_core.__main__ import parse
 from singan_core.claims import load_claims
 from singan_core.notebooks import PUBLISHED_BYTES, WIDGET_VIEW, Notebook, code_cells, title_and_question
 from singan_core.student import find_exercises
+from tests.series import parameters_cell, save
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -41,8 +42,9 @@ class Lesson:
     @cached_property
     def parameters(self) -> Notebook:
         """The one cell tagged `parameters`."""
-        (cell,) = [cell for cell in self.cells if "parameters" in cell["metadata"].get("tags", [])]
-        return cell
+        tagged = [cell for cell in self.cells if "parameters" in cell["metadata"].get("tags", [])]
+        assert len(tagged) == 1, f"{self.name} has {len(tagged)} cells tagged parameters, and needs one"
+        return tagged[0]
 
     @property
     def declared(self) -> dict[str, object]:
@@ -102,6 +104,14 @@ def test_second_cell_has_three_objectives_and_says_what_is_repeated(lesson):
 
 
 # -- parameters
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_notebook_without_its_one_parameters_cell_is_told_so(tmp_path, number):
+    cells = [parameters_cell() for _ in range(number)]
+    lesson = Lesson(save(tmp_path / "23_new.ipynb", *cells))
+    with pytest.raises(AssertionError, match=f"23_new has {number} cells tagged parameters"):
+        lesson.declared  # noqa: B018
 
 
 def test_parameters_come_first_and_are_literals(lesson):
@@ -236,7 +246,8 @@ def test_teaching_plan_covers_the_series_in_order():
 
 def test_teaching_plan_links_exactly_the_notebooks_that_there_are():
     linked = [row for row in plan() if row[0].startswith("[")]
-    assert [row[0] for row in linked] == [f"[{path.stem}](../notebooks/{path.name})" for path in PATHS]
+    links = [f"[{path.stem}](../notebooks/{path.name})" for path in PATHS]
+    assert [row[0] for row in linked] == links, "docs/teaching.md links each notebook in its row, and no others"
     assert not [row[0] for row in linked if "–" in row], "times and trainings of these are missing"
 
 

@@ -68,6 +68,17 @@ def keywords(call: ast.Call) -> dict[str | None, str]:
     return {each.arg: ast.unparse(each.value) for each in call.keywords}
 
 
+def quantities(record: ast.Call) -> set[str | None]:
+    """The names of the quantities in a call of `record`, also in `**{...}`; None for a `**` that cannot be read."""
+    given: set[str | None] = set()
+    for each in record.keywords:
+        if each.arg is None and isinstance(each.value, ast.Dict):
+            given |= {name.value if isinstance(name, ast.Constant) else None for name in each.value.keys}
+        else:
+            given.add(each.arg)
+    return given - {"profile", "seed", "image"}
+
+
 @cache
 def lesson_at(path: Path) -> Lesson:
     return Lesson(path)
@@ -167,6 +178,29 @@ def test_all_claims_of_the_notebook_are_recorded_and_no_others(lesson):
     own = [claim.id for claim in load_claims().values() if claim.notebook == lesson.name]
     assert own, "data/claims.yaml has a claim of this notebook"
     assert Counter(recorded(lesson)) == Counter(own)
+
+
+def test_the_quantities_of_a_claim_are_recorded_and_no_others(lesson):
+    for call in lesson.calls("record"):
+        claim, given = load_claims()[ast.literal_eval(call.args[0])], quantities(call)
+        missing = set() if None in given else claim.measured.keys() - given
+        unknown = given - {None} - claim.measured.keys()
+        assert not missing and not unknown, f"{claim.id}: data/claims.yaml says what is measured"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ("", set()),
+        ("image=image_name, low=1, high=2", {"low", "high"}),
+        ("low=1, **{'high': 2}", {"low", "high"}),
+        ("low=1, **found", {"low", None}),
+        ("**{names.low: 1, **found}", {None}),
+    ],
+)
+def test_quantities_are_read_from_a_call(arguments, names):
+    (call,) = calls(ast.parse(f"record('a-claim', profile=profile, seed=seed, {arguments})"), "record")
+    assert quantities(call) == names
 
 
 def test_results_are_told_apart_by_profile_seed_and_picture(lesson):

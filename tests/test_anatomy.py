@@ -16,7 +16,14 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from singan_core.__main__ import parse
 from singan_core.claims import load_claims
-from singan_core.notebooks import PUBLISHED_BYTES, WIDGET_VIEW, Notebook, code_cells, title_and_question
+from singan_core.notebooks import (
+    PUBLISHED_BYTES,
+    PUBLISHED_PROFILE,
+    WIDGET_VIEW,
+    Notebook,
+    code_cells,
+    title_and_question,
+)
 from singan_core.student import find_exercises
 from tests.series import parameters_cell, save
 
@@ -236,6 +243,12 @@ def test_committed_notebook_was_run_from_top_to_bottom(lesson):
     counts = [cell["execution_count"] for cell in lesson.code]
     assert counts == list(range(1, len(lesson.code) + 1)), "put the outputs into it with reproduce --publish"
     assert any(PICTURES & output.get("data", {}).keys() for cell in lesson.code for output in cell["outputs"])
+
+
+def test_committed_notebook_was_run_at_the_published_profile(lesson):
+    printed = "".join(output.get("text", "") for cell in lesson.code for output in cell["outputs"])
+    profiles = re.findall(r"^singan_core \S+, torch \S+, profile (\w+)$", printed, re.MULTILINE)
+    assert profiles == [PUBLISHED_PROFILE], "the cell with the imports prints it; run it with reproduce --publish"
 
 
 def test_committed_notebook_has_no_errors_and_no_warnings(lesson):

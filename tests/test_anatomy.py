@@ -182,8 +182,8 @@ def recorded(lesson: Lesson) -> list[str]:
 
 
 def test_all_claims_of_the_notebook_are_recorded_and_no_others(lesson):
+    """None are where it has none: what its author expects is a question, and not a claim."""
     own = [claim.id for claim in load_claims().values() if claim.notebook == lesson.name]
-    assert own, "data/claims.yaml has a claim of this notebook"
     assert Counter(recorded(lesson)) == Counter(own)
 
 

@@ -90,6 +90,13 @@ def test_the_page_shows_the_input_and_the_result(page, screenshot):
     screenshot(page, "loaded")
 
 
+@pytest.mark.parametrize(
+    "text", ["first level that redraws", "mask is widened", "edge of the mask", "Draw over what is to be"]
+)
+def test_the_page_says_what_a_control_means(page, text):
+    assert page.get_by_title(text).count() >= 1
+
+
 def test_moving_the_slider_changes_the_picture(page, screenshot):
     before = after(page)
     page.locator(".widget-hslider", has_text="level").locator(".noUi-handle").press("ArrowRight")

@@ -182,7 +182,8 @@ def draw(points: Sequence[Point], found: dict[str, list[Point]]) -> plots.Figure
     for axes, (name, label) in zip(panels, MEASURES.items(), strict=True):
         for colour, (method, curve) in zip(plots.COLOURS, found.items(), strict=False):  # there are more colours
             for single in single_curves(points, method):
-                axes.plot([p["seconds"] for p in single], [p[name] for p in single], color=colour, lw=0.6, alpha=0.5)
+                times, values = [point["seconds"] for point in single], [point[name] for point in single]
+                axes.plot(times, values, ".-", color=colour, lw=0.6, markersize=3, alpha=0.5)
             seconds = [point["seconds"] for point in curve]
             axes.plot(seconds, [point[name] for point in curve], "o-", color=colour, label=method, markersize=4)
         axes.set_xscale("log")

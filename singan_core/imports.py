@@ -33,8 +33,8 @@ def imported_modules(sources: Iterable[str], leaving_out: Collection[str] = ()) 
 def syntax(source: str) -> str:
     """What Python reads in a text: its syntax tree, so that layout and comments do not count, nor docstrings.
 
-    No string that is a statement does, unless it is all there is. The same tree gives the same text in all versions of
-    Python that the project supports. A text that is no Python stays as it is.
+    Other strings that are statements do not either, unless a body holds nothing else. The same tree gives the same text
+    in all versions of Python that the project supports. A text that is no Python stays as it is.
     """
     try:
         return _shown(ast.parse(source))

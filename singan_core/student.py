@@ -3,7 +3,7 @@
 `python -m singan_core.student`, in a checkout. An exercise is a code cell with a solution: the lines between
 `### BEGIN SOLUTION` and `### END SOLUTION`, at any indentation, inside a function that later cells may call. Its check
 cell is the first code cell after it that holds no solution. In a cell reference the first cell is number 1. A cell
-with the id "exercise" is one, too: without a solution somebody has solved it in place.
+with the id "exercise" is one, too; without a solution between markers it was solved in place, and is refused.
 """
 
 import argparse
@@ -59,7 +59,7 @@ The notebooks need the package `singan_core` and its pictures, which are in a ch
 checkout:
 
     python -m venv .venv && . .venv/bin/activate        # Windows, not tried yet: .venv\\Scripts\\activate
-    pip install -c constraints.txt -e .[course]
+    pip install -c constraints.txt -e ".[course]"
 
 On Linux this brings PyTorch with several GB of CUDA libraries. Without a GPU, install PyTorch's CPU build first.
 

@@ -336,14 +336,13 @@ def errors_of(
 ) -> tuple[dict[int, str], int | None]:
     """Run all cells at profile smoke, on past errors; gives the numbers of those that failed, from 0, and how.
 
-    A cell that takes longer than `cell_seconds` ends the run, as one does whose kernel dies: then its number comes
-    second, else None. workplace: see `failures`. on_cell: called after each cell that a kernel runs.
+    The kernel begins in an empty folder, so that no notebook finds another's files. A cell that takes longer than
+    `cell_seconds` ends the run, as one does whose kernel dies: then its number comes second, else None. workplace: see
+    `failures`. on_cell: called after each cell that a kernel runs.
     """
     numbers = _code_numbers(notebook)
     if not numbers:
         return {}, None
-    desk = workplace / "desk"
-    desk.mkdir(exist_ok=True)
     runs, figures = str(workplace / "runs"), str(workplace / "figures")
     environment = {"SINGAN_PROFILE": "smoke", "SINGAN_RUNS": runs, "SINGAN_FIGURES": figures}
     ran: list[Notebook] = []
@@ -356,7 +355,8 @@ def errors_of(
     manager.notebook_start()
     ended, crash = None, {}
     try:
-        with Log(workplace / "log") as log:
+        desk_of_its_own = tempfile.TemporaryDirectory(dir=workplace, prefix="desk-", ignore_cleanup_errors=True)
+        with Log(workplace / "log") as log, desk_of_its_own as desk:
             client = OwnKernelClient(
                 manager,
                 live=log,
@@ -367,7 +367,7 @@ def errors_of(
                 on_cell_executed=after,
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
             )
-            client.execute(env=kernel_environment(environment), cwd=str(desk))
+            client.execute(env=kernel_environment(environment), cwd=desk)
     except Exception as error:  # the kernel died, did not start, or took too long
         ended = numbers[len(ran)]
         crash = {ended: f"{type(error).__name__}: {first_line(str(error))}"}

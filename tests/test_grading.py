@@ -161,6 +161,14 @@ def test_a_cell_that_ends_its_kernel_is_named(submissions):
     assert told.startswith("cell 3 (exercise): DeadKernelError")
 
 
+def test_a_submission_does_not_find_the_files_of_another(submissions):
+    leaves = "open('answer', 'w').write('3')"
+    hand_in(submissions / "ada", edition(exercise=f"{RIGHT}\n{leaves}"))
+    hand_in(submissions / "bo", edition(exercise="def total(values):\n    return int(open('answer').read())"))
+    ada, bo = grade(submissions)
+    assert ada.result == PASSED and bo.result.startswith("FileNotFoundError")
+
+
 # -- who has handed in what
 
 

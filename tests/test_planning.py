@@ -206,25 +206,23 @@ def test_code_is_part_of_the_fingerprint_where_the_notebook_imports_it(tmp_path,
     assert fingerprints()[0] != before[0] and fingerprints()[1] == before[1]
 
 
-def test_widgets_are_part_of_the_fingerprint_and_not_of_the_edition(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("cell", "changed"),
+    [
+        # only widgets import the second
+        ("from singan_core.widgets import SketchPad\nfrom singan_core import drawing", "widgets explorer drawing"),
+        # the last imports the second
+        ("from singan_core.claims import record\nfrom singan_core.training import train", "claims progress training"),
+    ],
+)
+def test_what_shows_judges_and_tells_is_part_of_the_fingerprint_and_not_of_the_edition(
+    tmp_path, monkeypatch, cell, changed
+):
     monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
-    cell = new_code_cell("from singan_core.widgets import SketchPad\nfrom singan_core import drawing")
-    path = save(tmp_path / "00_draws.ipynb", parameters_cell(), cell)
+    path = save(tmp_path / "00_draws.ipynb", parameters_cell(), new_code_cell(cell))
     runs = [plan([path], "laptop", tmp_path)[0]]
-    for name in ("widgets.py", "explorer.py", "drawing.py"):  # only widgets import the second
-        change(imports.PACKAGE / name)
-        runs += plan([path], "laptop", tmp_path)
-    assert len({run.fingerprint for run in runs}) == 4
-    assert [run.edition == runs[0].edition for run in runs] == [True, True, True, False]
-
-
-def test_what_judges_and_tells_is_part_of_the_fingerprint_and_not_of_the_edition(tmp_path, monkeypatch):
-    monkeypatch.setattr(imports, "PACKAGE", copied_package(tmp_path))
-    cell = new_code_cell("from singan_core.claims import record\nfrom singan_core.training import train")
-    path = save(tmp_path / "00_draws.ipynb", parameters_cell(), cell)
-    runs = [plan([path], "laptop", tmp_path)[0]]
-    for name in ("claims.py", "progress.py", "training.py"):  # the last imports the second
-        change(imports.PACKAGE / name)
+    for name in changed.split():
+        change(imports.PACKAGE / f"{name}.py")
         runs += plan([path], "laptop", tmp_path)
     assert len({run.fingerprint for run in runs}) == 4
     assert [run.edition == runs[0].edition for run in runs] == [True, True, True, False]

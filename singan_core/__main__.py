@@ -45,11 +45,20 @@ from singan_core.images import (
 from singan_core.model import HISTORY_COLUMNS, SinGAN, pick_device, unpack
 from singan_core.plots import LOSS_LABELS, table
 from singan_core.pyramid import build_pyramid
-from singan_core.store import CHECKPOINT, MODEL, load_or_train, load_run, run_folder, shipped_pyramid, store_folder
+from singan_core.store import (
+    CHECKPOINT,
+    MODEL,
+    PICTURE,
+    load_or_train,
+    load_run,
+    run_folder,
+    shipped_pyramid,
+    store_folder,
+)
 
 PROGRAM = "python -m singan_core"
 SAMPLES = Path("samples")
-"""Where pictures go by default, in a folder of their own for each photograph or run."""
+"""Where pictures go by default, in a folder for each name of a photograph and each run."""
 
 Photo = Annotated[Positional[str], arg(metavar="PHOTO")]
 Run = Annotated[Positional[str], arg(metavar="RUN")]
@@ -92,11 +101,11 @@ class Training:
         photo, name = find_picture(self.photo)
         config = self.config
         run = run_folder(photo, config, self.store)
-        known = shipped_pyramid(run.name) or (run / MODEL).exists() or (run / CHECKPOINT).exists()
+        known = shipped_pyramid(run.name) or any(os.path.exists(run / name) for name in (MODEL, CHECKPOINT))
         if (self.retrain or not known) and not config.quantised_level:
             print(f"training {forecast(tuple(photo.shape[-2:]), config)}, as far as can be told")
         model = load_or_train(photo, config, retrain=self.retrain, store=self.store)
-        print(f"run      {run if run.exists() else f'{run.name}, shipped with the data'}")
+        print(f"run      {run if os.path.exists(run) else f'{run.name}, shipped with the data'}")
         sizes = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
         return model, build_pyramid(photo, **sizes).images[-1], self.output or SAMPLES / name
 
@@ -395,7 +404,7 @@ class Animate(Training):
             size=self.size,
         )
         size = size_suffix(frames, self.size)
-        path = folder.expanduser() / f"animation_scale{self.start_scale}{size}_seed{self.noise_seed}.{self.format}"
+        path = named_path(folder) / f"animation_scale{self.start_scale}{size}_seed{self.noise_seed}.{self.format}"
         save_animation(frames, path, fps=self.fps)
         print(f"picture  {path}")
 
@@ -411,7 +420,7 @@ class Info:
 
     def __call__(self) -> None:
         path = find_run(self.run)
-        begun = path.is_dir() and (path / "run.json").exists() and not (path / MODEL).exists()
+        begun = os.path.exists(path / "run.json") and not any(os.path.exists(path / name) for name in (MODEL, PICTURE))
         model, state = unfinished(path) if begun else (open_run(self.run)[0], "trained")
         print(f"run    {path}\nstate  {state}")
         if model is None:
@@ -607,29 +616,41 @@ def print_error(error: SinGANError) -> None:
 
 def find_picture(name: str) -> tuple[Tensor, str]:
     """A picture by its file or, where there is no such file, by its name among the bundled ones; with its name."""
-    path = Path(name).expanduser()
-    if path.suffix or path.name != name or path.exists():
-        return load_image(path), path.stem
+    if names_a_file(name):
+        return load_image(name), named_path(name).stem
     return sample_image(name), name
 
 
 def find_mask(name: str | None, picture: str) -> Tensor:
     """A mask by its file or the bundled picture that it belongs to; without a name, that of a bundled picture."""
-    path = Path(name or picture).expanduser()
-    if not (path.suffix or path.name != (name or picture) or path.exists()):
+    if not names_a_file(name or picture):
         return sample_mask(name or picture)
     if name is None:
         raise SinGANError(f"{picture} comes without a mask: name one with --mask, white where the picture was changed.")
-    return load_mask(path)
+    return load_mask(name)
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a name is that of a file; a folder that is called like a bundled picture does not count."""
+    path = named_path(name)
+    if path.suffix or path.name != name:
+        return True
+    return os.path.exists(path) and not (os.path.isdir(path) and name in sample_names())
+
+
+def named_path(name: str | Path) -> Path:
+    """A path with ~ as the home folder, where there is such a home."""
+    return Path(os.path.expanduser(name))
 
 
 def find_run(name: str) -> Path:
     """A run by its folder or file, or by the beginning of its key in the run store and among the shipped pyramids."""
-    path = Path(name).expanduser()
-    if path.exists():
+    path = named_path(name)
+    if os.path.exists(path):
         return path
     found = {file.stem: file for file in shipped_pyramids()}
-    found |= {file.parent.name: file.parent for file in sorted(store_folder().glob("*/run.json"))}
+    runs = [file.parent for file in sorted(store_folder().glob("*/run.json"))]
+    found |= {run.name: run for run in runs if not os.path.exists(run / PICTURE)}  # that of a picture is no pyramid
     matches = [key for key in found if key.startswith(name)]
     if len(matches) == 1:
         return found[matches[0]]
@@ -650,10 +671,10 @@ def shipped_pyramids() -> list[Path]:
 def open_run(name: str) -> tuple[SinGAN, str]:
     """A trained pyramid, and the name that its pictures' folder gets."""
     path = find_run(name)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix != ".safetensors":
             raise SinGANError(f"{path} is no model file: those end in .safetensors.")
-        return SinGAN.load(path), path.parent.name if path.name == MODEL else path.stem
+        return SinGAN.load(path), path.resolve().parent.name if path.name == MODEL else path.stem
     if not any(path.glob("*.pth")):
         return load_run(path), path.resolve().name
     from singan_core.official import import_official
@@ -667,7 +688,7 @@ def open_run(name: str) -> tuple[SinGAN, str]:
 
 def unfinished(run: Path) -> tuple[SinGAN | None, str]:
     """The finished levels of a run in training, None before anything is saved, and how far it is in words."""
-    if not (run / CHECKPOINT).exists():
+    if not os.path.exists(run / CHECKPOINT):
         return None, "begun, nothing is saved yet"
     tensors, settings = read_tensors(run / CHECKPOINT)
     model = unpack(tensors, settings, pick_device("cpu"))
@@ -711,7 +732,7 @@ def write_all(folder: Path, name: str, images: Tensor) -> None:
 
 def write(folder: Path, name: str, image: Tensor) -> None:
     """Write a picture (1, 3, H, W) as <folder>/<name>.png and print the path."""
-    path = folder.expanduser() / f"{name}.png"
+    path = named_path(folder) / f"{name}.png"
     save_image(image, path)
     print(f"picture  {path}")
 

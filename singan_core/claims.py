@@ -399,7 +399,7 @@ def _read_result(path: Path, claims: Mapping[str, Claim]) -> Verdict:
             raise SinGANError(f"there is no claim {claim!r}")
         _check_run(seed, image)
         values = _checked_values(claims[claim], measured)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # the last for endless brackets
         raise SinGANError(f"it is damaged or by another version ({error!r})") from error
     texts = (None if text is None else str(text) for text in (commit, result.get("edition")))
     found = Verdict(claims[claim], values, str(profile), seed, image, *texts)
@@ -590,7 +590,11 @@ def _checked_values(claim: Claim, measured: Values) -> dict[str, float]:
         if name not in measured:
             raise SinGANError(f"Claim {claim.id} also needs the quantity {name!r}: {claim.measured[name]}.")
         value = measured[name]
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        try:
+            finite = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+        except OverflowError:  # a whole number beyond what a float holds
+            finite = False
+        if not finite:
             raise SinGANError(f"Claim {claim.id}: {name} must be a finite number, got {value!r}.")
         values[name] = float(value)
     return values

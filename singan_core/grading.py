@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from singan_core.errors import SinGANError
-from singan_core.files import replacing
+from singan_core.files import check_writable, replacing
 from singan_core.notebooks import Notebook, read_notebook
 from singan_core.planning import find_notebooks
 from singan_core.student import STUB_MESSAGE, errors_of, find_exercises
@@ -85,14 +85,21 @@ def _submissions(folder: Path) -> list[tuple[str, Path]]:
         raise SinGANError(f"{folder} is no folder: give the one with the submissions.")
     found = []
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and not place.name.startswith("."):
-            files = [each for each in sorted(place.rglob("*.ipynb")) if ".ipynb_checkpoints" not in each.parts]
+        if place.name.startswith(".") or place.name == "__MACOSX":
+            continue
+        if place.is_dir():
+            files = [each for each in sorted(place.rglob("*.ipynb")) if not _hidden(each.relative_to(folder))]
             found += [(place.name, each) for each in files or [place]]
         elif place.suffix == ".ipynb":
             found.append((place.stem, place))
     if not found:
         raise SinGANError(f"There is no submission in {folder}: it should hold a folder or a notebook of each student.")
     return found
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a file is none of the student's: a checkpoint of Jupyter, or what macOS puts into archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _grades(
@@ -153,6 +160,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     graded: list[Grade] = []
     status = 0
     try:
+        if arguments.output.is_dir():
+            raise SinGANError(f"{arguments.output} is a folder: give the table a name.")
+        check_writable(arguments.output.parent)
         try:
             for each in tqdm(grade(arguments.submissions, cell_seconds=arguments.cell_seconds), unit=" checks"):
                 tqdm.write(f"{each.student:<20}  {each.notebook:<28}  {each.result}")
@@ -160,15 +170,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("\nInterrupted.", file=sys.stderr)
             status = 130
-        # with the mark that spreadsheets know UTF-8 by
-        with replacing(arguments.output) as temporary, temporary.open("w", newline="", encoding="utf-8-sig") as file:
-            csv.writer(file).writerows([[field.name for field in fields(Grade)], *map(astuple, graded)])
+        finally:
+            if graded:
+                _write_table(graded, arguments.output)
     except SinGANError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    passed = sum(each.result == PASSED for each in graded)
-    print(f"{passed} of {len(graded)} checks passed: {arguments.output}")
+    if graded:
+        passed = sum(each.result == PASSED for each in graded)
+        print(f"{passed} of {len(graded)} checks passed: {arguments.output}")
     return status
+
+
+def _write_table(graded: Sequence[Grade], path: Path) -> None:
+    # with the mark that spreadsheets know UTF-8 by
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([[field.name for field in fields(Grade)], *map(astuple, graded)])
 
 
 if __name__ == "__main__":

@@ -79,11 +79,23 @@ def read_notebook(path: Path) -> Notebook:
     """A notebook for execution, its kernel set to the one that will run it."""
     try:
         notebook = load_notebook_node(str(path))
+        _check_cells(notebook)
     except Exception as error:  # by kind of damage: no JSON, no notebook, no UTF-8, no permission
         raise SinGANError(f"Cannot read the notebook {path} ({first_line(str(error))}).") from error
     notebook.metadata["kernelspec"] = dict(KERNELSPEC)
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook
+
+
+def _check_cells(notebook: Notebook) -> None:
+    """ValueError for a cell without its parts: nbformat only warns of that."""
+    for number, cell in enumerate(notebook["cells"], start=1):
+        parts = {"cell_type": str, "source": str, "metadata": dict}
+        if cell.get("cell_type") == "code":
+            parts["outputs"] = list
+        for part, kind in parts.items():
+            if not isinstance(cell.get(part), kind):
+                raise ValueError(f"cell {number} has no {part} that is a {kind.__name__}")
 
 
 def read_outcome(executed: Path) -> Outcome:

@@ -190,7 +190,17 @@ def _complete_levels(folder: Path, trained: set[int], reals: int, amplitudes: in
 def _settings_in(name: str) -> dict[str, float]:
     """Settings that stand in a folder's name, "scale_factor=0.750000,alpha=10"."""
     found = {key: re.search(rf"{key}=(\d+(\.\d+)?)", name) for key in ("scale_factor", "alpha")}
-    return {key: float(match[1]) for key, match in found.items() if match}
+    values = {key: float(match[1]) for key, match in found.items() if match}
+    return {key: value for key, value in values.items() if _in_range(key, value)}
+
+
+def _in_range(name: str, value: float) -> bool:
+    """Whether a setting may have this value; the name of a folder may say anything."""
+    try:
+        TrainConfig(**{name: value})
+    except SinGANError:
+        return False
+    return True
 
 
 # -- what the files hold

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -279,8 +280,11 @@ def only_one(run: Run, stopped: threading.Event) -> Iterator[None]:
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0.5)
     try:
-        for leftover in folder.glob(f".{run.path.stem}-*.*"):
-            leftover.unlink(missing_ok=True)
+        # the temporary names of `replacing`, and no files of a notebook whose name goes on
+        unfinished = re.compile(rf"\.{re.escape(run.path.stem)}-[a-z0-9_]{{8}}\.(ipynb|html)")
+        for leftover in folder.iterdir():
+            if unfinished.fullmatch(leftover.name):
+                leftover.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -345,10 +345,14 @@ def errors_of(
         return {}, None
     runs, figures = str(workplace / "runs"), str(workplace / "figures")
     environment = {"SINGAN_PROFILE": "smoke", "SINGAN_RUNS": runs, "SINGAN_FIGURES": figures}
-    ran: list[Notebook] = []
+    begun: list[int] = []
+    ran: dict[int, Notebook] = {}  # by number, for cells with the tag skip-execution are not run
 
-    def after(cell: Notebook, **_: Any) -> None:
-        ran.append(cell)
+    def before(cell_index: int, **_: Any) -> None:
+        begun.append(cell_index)
+
+    def after(cell: Notebook, cell_index: int, **_: Any) -> None:
+        ran[cell_index] = cell
         on_cell()
 
     manager = NotebookExecutionManager(copy.deepcopy(notebook), progress_bar=False)
@@ -364,18 +368,19 @@ def errors_of(
                 timeout=cell_seconds,
                 startup_timeout=60,
                 allow_errors=True,
+                on_cell_execute=before,
                 on_cell_executed=after,
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would run into the progress bar
             )
             client.execute(env=kernel_environment(environment), cwd=desk)
     except Exception as error:  # the kernel died, did not start, or took too long
-        ended = numbers[len(ran)]
-        crash = {ended: f"{type(error).__name__}: {first_line(str(error))}"}
-    outputs = {number: cell["outputs"] for number, cell in zip(numbers, ran, strict=False)}
+        ended = next((number for number in begun or numbers if number not in ran), None)
+        # a cell with quit() ends the kernel when all have been run
+        crash = {} if ended is None else {ended: f"{type(error).__name__}: {first_line(str(error))}"}
     errors = {
         number: f"{output['ename']}: {first_line(output['evalue'])}"
-        for number, shown in outputs.items()
-        for output in shown
+        for number, cell in ran.items()
+        for output in cell["outputs"]
         if output["output_type"] == "error"
     }
     return errors | crash, ended

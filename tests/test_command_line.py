@@ -16,7 +16,7 @@ from PIL import Image
 from singan_core import __main__ as command_line
 from singan_core import notebooks, official, planning
 from singan_core import reproduce as batch
-from singan_core.__main__ import COMMANDS, find_mask, find_picture, find_run, main, parse
+from singan_core.__main__ import COMMANDS, find_mask, find_picture, find_run, main, open_run, parse
 from singan_core.applications import (
     animation_config,
     edit,
@@ -128,6 +128,19 @@ def test_a_file_comes_before_a_bundled_picture(monkeypatch, tmp_path):
     save_image(torch.zeros(1, 3, 9, 8), "creek.png")
     Path("creek.png").rename("creek")
     assert find_picture("creek")[0].shape == (1, 3, 9, 8)
+
+
+def test_a_folder_does_not_hide_the_bundled_picture_of_its_name(monkeypatch, tmp_path):
+    """The command's own folder: `train creek --output creek`, twice."""
+    monkeypatch.chdir(tmp_path)
+    Path("creek").mkdir()
+    assert torch.equal(find_picture("creek")[0], sample_image("creek"))
+
+
+@pytest.mark.parametrize("command", ["train", "info", "sample"])
+def test_a_tilde_that_is_no_home_is_a_part_of_the_name(run, capsys, command):
+    assert main([command, "~nobody-of-this-name"]) == 1
+    assert "~nobody-of-this-name" in error_of(capsys)
 
 
 @pytest.mark.parametrize(("photo", "hint"), [("moutains", "mountains"), ("missing.jpg", "no file missing.jpg")])
@@ -443,6 +456,25 @@ def test_run_is_found_by_folder_key_and_model_file(run):
     assert find_run(str(run)) == run
     assert find_run(run.name[:4]) == run
     assert find_run(str(run / MODEL)) == run / MODEL
+
+
+def test_a_name_too_long_for_a_file_is_refused(run):
+    with pytest.raises(SinGANError, match="no file or folder"):
+        find_run(300 * "a")
+
+
+def test_a_picture_that_is_kept_like_a_run_is_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("SINGAN_RUNS", str(tmp_path))
+    (tmp_path / "abc1").mkdir()
+    (tmp_path / "abc1" / "run.json").write_text("{}")
+    (tmp_path / "abc1" / "picture.png").write_bytes(b"")
+    with pytest.raises(SinGANError, match="no run of that key"):
+        find_run("abc1")
+
+
+def test_a_model_file_opened_in_its_folder_has_the_runs_name(run, monkeypatch):
+    monkeypatch.chdir(run)
+    assert open_run(MODEL)[1] == run.name
 
 
 def test_run_among_the_shipped_pyramids_is_found_by_its_key(run, monkeypatch, tmp_path):

@@ -161,6 +161,17 @@ def test_a_cell_that_ends_its_kernel_is_named(submissions):
     assert told.startswith("cell 3 (exercise): DeadKernelError")
 
 
+def test_a_cell_that_is_skipped_shifts_no_result(submissions):
+    wrong = edition(exercise=RIGHT.replace("sum", "max"))
+    wrong.cells[0] = cell("skipped", "x = 1", tags=["skip-execution"])
+    assert result(submissions, wrong) == "Add them up."
+
+
+@pytest.mark.parametrize(("answer", "told"), [(RIGHT, PASSED), (RIGHT.replace("sum", "max"), "Add them up.")])
+def test_a_cell_with_quit_ends_neither_the_grading_nor_the_check(submissions, answer, told):
+    assert result(submissions, edition(exercise=f"{answer}\nquit()")) == told
+
+
 def test_a_submission_does_not_find_the_files_of_another(submissions):
     leaves = "open('answer', 'w').write('3')"
     hand_in(submissions / "ada", edition(exercise=f"{RIGHT}\n{leaves}"))
@@ -181,6 +192,10 @@ def test_students_and_notebooks_are_known_by_folders_and_names(submissions, monk
     (submissions / "dana").mkdir()
     (submissions / "dana" / f"{NAME}.ipynb").write_text("no JSON")
     hand_in(submissions, edition(), f"eli_{NAME}")
+    for archived in ("__MACOSX", "bo/__MACOSX"):  # what macOS adds to archives
+        (submissions / archived).mkdir()
+        hand_in(submissions / archived, edition(), f"._{NAME}")
+    hand_in(submissions, edition(), f"._eli_{NAME}")
     found = list(grade(submissions))
     assert [(each.student, each.notebook, each.check) for each in found] == [
         ("ada b", NAME, "check"),
@@ -228,7 +243,30 @@ def test_what_was_graded_until_an_interruption_is_written(submissions, tmp_path,
     assert "Interrupted" in capsys.readouterr().err
 
 
-def test_a_table_that_cannot_be_written_is_an_error(submissions, monkeypatch, capsys):
-    monkeypatch.setattr(grading, "grade", lambda *_, **__: iter([Grade("kim", NAME, "check", PASSED)]))
-    assert main([str(submissions), "--output", str(submissions)]) == 1
-    assert "error: Cannot write" in capsys.readouterr().err
+def test_what_was_graded_until_an_unforeseen_error_is_written(submissions, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        yield Grade("kim", NAME, "check", PASSED)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(grading, "grade", broken)
+    with pytest.raises(ZeroDivisionError):
+        main([str(submissions), "--output", str(tmp_path / "grades.csv")])
+    assert "kim" in (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
+
+
+def test_nothing_to_grade_leaves_an_earlier_table_alone(submissions, tmp_path, capsys):
+    (tmp_path / "grades.csv").write_text("earlier")
+    assert main([str(submissions), "--output", str(tmp_path / "grades.csv")]) == 1
+    assert "no submission" in capsys.readouterr().err
+    assert (tmp_path / "grades.csv").read_text() == "earlier"
+
+
+@pytest.mark.parametrize(("place", "told"), [(".", "is a folder"), (f"{NAME}.ipynb/grades.csv", "Cannot write")])
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_graded(
+    submissions, monkeypatch, capsys, place, told
+):
+    hand_in(submissions, edition())
+    monkeypatch.setattr(grading, "grade", lambda *_, **__: pytest.fail("graded"))
+    assert main([str(submissions), "--output", str(submissions / place)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and told in error

@@ -1,6 +1,7 @@
 """Notebooks for readers: what they say about themselves, how they are tidied, and how they are published."""
 
 import copy
+import json
 from pathlib import Path
 
 import nbformat
@@ -16,12 +17,24 @@ from singan_core.notebooks import (
     declared_parameters,
     publish,
     publishable,
+    read_notebook,
     read_outcome,
     render,
     tidy,
     title_and_question,
 )
 from tests.series import Links, outputs_of, parameters_cell, png
+
+
+@pytest.mark.parametrize(("part", "value"), [("cell_type", None), ("source", None), ("source", 5), ("outputs", None)])
+def test_a_cell_without_its_parts_is_no_notebook(tmp_path, part, value):
+    notebook = json.loads(nbformat.writes(new_notebook(cells=[new_markdown_cell("text"), new_code_cell("x = 1")])))
+    notebook["cells"][1][part] = value
+    if value is None:
+        del notebook["cells"][1][part]
+    (tmp_path / "broken.ipynb").write_text(json.dumps(notebook))
+    with pytest.raises(SinGANError, match=f"Cannot read the notebook .*cell 2 has no {part}"):
+        read_notebook(tmp_path / "broken.ipynb")
 
 
 @pytest.mark.parametrize(

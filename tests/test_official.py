@@ -322,6 +322,7 @@ def test_sizes_that_are_no_pyramid_are_refused(sizes):
         ("scale_factor=0.793701,alpha=100", 0.793701, 100),
         ("scale_factor=0.600000_noise_padding", 0.6, 10),
         ("my copy", 0.75, 10),
+        ("scale_factor=0.990000,alpha=3", 0.75, 3),  # no factor that a training may have
     ],
 )
 def test_the_folders_name_tells_scale_factor_and_alpha(tmp_path, monkeypatch, name, scale_factor, alpha):

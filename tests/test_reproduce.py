@@ -346,7 +346,7 @@ def test_what_killed_processes_left_is_cleared(cluster, tmp_path):
     with counted(tmp_path) as (path, _):
         folder = tmp_path / "results" / "smoke" / "notebooks"
         folder.mkdir(parents=True)
-        mine, others = folder / ".03_counts-abc.ipynb", folder / ".03_counts_too-abc.ipynb"
+        mine, others = folder / ".03_counts-abc_1234.ipynb", folder / ".03_counts-too.lock"
         for leftover in (mine, others):
             leftover.write_text("half a copy")
         reproduce([path], "smoke", scheduler=cluster.scheduler_address, output=tmp_path / "results", progress=False)

@@ -152,7 +152,7 @@ def text_of(pairs: Sequence[Pair]) -> str:
 {common.markdown(share_rows)}
 
 {len(kept)} of {len(kept) + len(lost)} claims that have one verdict with all seeds have it on the other picture, too.
-Rules that were revised, were so after results on the own picture (`revised` in data/claims.yaml).
+Where a rule was revised, that was after results on the own picture (`revised` in data/claims.yaml).
 
 Claims by verdict, on the own picture (rows) and on the other one (columns):
 

@@ -85,7 +85,7 @@ def _submissions(folder: Path) -> list[tuple[str, Path]]:
         raise SinGANError(f"{folder} is no folder: give the one with the submissions.")
     found = []
     for place in sorted(folder.iterdir()):
-        if place.name.startswith(".") or place.name == "__MACOSX":
+        if _hidden(Path(place.name)):
             continue
         if place.is_dir():
             files = [each for each in sorted(place.rglob("*.ipynb")) if not _hidden(each.relative_to(folder))]
@@ -98,7 +98,7 @@ def _submissions(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _hidden(path: Path) -> bool:
-    """Whether a file is none of the student's: a checkpoint of Jupyter, or what macOS puts into archives."""
+    """Whether a path below the submissions is nobody's: a checkpoint of Jupyter, or what macOS puts into archives."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 

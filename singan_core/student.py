@@ -374,8 +374,9 @@ def errors_of(
             )
             client.execute(env=kernel_environment(environment), cwd=desk)
     except Exception as error:  # the kernel died, did not start, or took too long
-        ended = next((number for number in begun or numbers if number not in ran), None)
-        # a cell with quit() ends the kernel when all have been run
+        last = max(begun, default=-1)
+        left = [number for number in numbers if number not in ran and (number in begun or number > last)]
+        ended = next(iter(left), None)  # None: a cell with quit() ends the kernel when all have been run
         crash = {} if ended is None else {ended: f"{type(error).__name__}: {first_line(str(error))}"}
     errors = {
         number: f"{output['ename']}: {first_line(output['evalue'])}"

@@ -11,7 +11,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from singan_core import grading
 from singan_core.errors import SinGANError
 from singan_core.grading import LEFT_OUT, PASSED, Grade, grade, main, with_own_checks
-from singan_core.student import without_solutions
+from singan_core.notebooks import read_notebook
+from singan_core.student import errors_of, without_solutions
 
 pytestmark = pytest.mark.system
 
@@ -170,6 +171,18 @@ def test_a_cell_that_is_skipped_shifts_no_result(submissions):
 @pytest.mark.parametrize(("answer", "told"), [(RIGHT, PASSED), (RIGHT.replace("sum", "max"), "Add them up.")])
 def test_a_cell_with_quit_ends_neither_the_grading_nor_the_check(submissions, answer, told):
     assert result(submissions, edition(exercise=f"{answer}\nquit()")) == told
+
+
+def test_what_ends_a_run_between_two_cells_is_laid_to_the_next_one(tmp_path):
+    """Or a check that was never run would count as passed."""
+
+    def broken() -> None:
+        raise RuntimeError("between two cells")
+
+    notebook = new_notebook(cells=[cell("skipped", "1", tags=["skip-execution"]), cell("a", "1"), cell("check", "2")])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    found = errors_of(read_notebook(tmp_path / "a.ipynb"), tmp_path, broken)
+    assert found == ({2: "RuntimeError: between two cells"}, 2)
 
 
 def test_a_submission_does_not_find_the_files_of_another(submissions):

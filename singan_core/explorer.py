@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from singan_core.applications import edit, harmonize, paint_to_image
 from singan_core.applications.editing import BLUR, EDIT_DILATION, HARMONIZE_DILATION
@@ -283,7 +284,8 @@ class Explorer:
             raise SinGANError(f"task must be one of {', '.join(TASKS)}, got {task!r}.")
         if not self.bundled or (name := f"{task}_{self.name}") not in sample_names():
             return fitted(self.image), None
-        return fitted(sample_image(name)), sample_mask(name) if task in MASKED else None
+        picture = fitted(sample_image(name))
+        return picture, _first_mask(name, tuple(picture.shape[-2:])) if task in MASKED else None
 
     def _draw(
         self, model: SinGAN, settings: Settings, scale: int, picture: Tensor, mask: Tensor, full_size: bool
@@ -375,21 +377,22 @@ class Training:
         self.explorer, self.changed = explorer, changed
         self.share, self.text, self.running = 0.0, "The training starts ...", True
         self.error: Exception | None = None
-        self._stop, self._started = threading.Event(), time.monotonic()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="explorer-training")
-        self._thread.start()
+        self._lock, self._ended, self._started = threading.Lock(), threading.Event(), time.monotonic()
+        threading.Thread(target=self._run, daemon=True, name="explorer-training").start()
 
     def stop(self) -> None:
-        """End it at the next report, half a second later at most; what another one has trained stays."""
-        self._stop.set()
+        """End it: at once for those who look at it, even while another process trains this pyramid and is waited for.
+
+        Its thread keeps what is trained at the next report, half a second later at most, and ends.
+        """
+        self._end(Stopped())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end; False if it takes longer than `timeout` seconds."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._ended.wait(timeout)
 
     def _report(self, progress: Progress) -> None:
-        if self._stop.is_set():
+        if not self.running:
             raise Stopped
         done = time.monotonic() - self._started
         self.share = done / max(done + progress.seconds_left, 1e-9)
@@ -402,12 +405,23 @@ class Training:
             model = load_or_train(
                 explorer.image, explorer.quick, store=explorer.store, callback=self._report, progress=False
             )
-            explorer.use(model)
-            self.share, self.text = 1.0, f"Trained in {time.monotonic() - self._started:.0f} s."
+            self._end(model=model)
         except Exception as error:  # it belongs on the page: nobody sees what a thread prints
-            self.error = error
-        self.running = False
-        self.changed(self)
+            self._end(error)
+
+    def _end(self, error: Exception | None = None, model: SinGAN | None = None) -> None:
+        """Take the pyramid or note what went wrong, and tell it; only the first end counts."""
+        with self._lock:
+            if not self.running:
+                return
+            if model is not None:
+                self.explorer.use(model)
+                self.share, self.text = 1.0, f"Trained in {time.monotonic() - self._started:.0f} s."
+            self.error, self.running = error, False
+        try:
+            self.changed(self)
+        finally:
+            self._ended.set()
 
 
 def quick_config(profile: str | None = None) -> TrainConfig:
@@ -432,6 +446,15 @@ def photographs() -> list[str]:
     """The bundled pictures that pyramids are trained on: those that are not the input of a task."""
     inputs = tuple(f"{task}_" for task in (*TASKS, "sketch"))
     return [name for name in sample_names() if not name.startswith(inputs)]
+
+
+def _first_mask(name: str, size: Size) -> Tensor | None:
+    """The mask of a bundled input, brought to its size; None for a person's own input that came without one."""
+    try:
+        mask = sample_mask(name)
+    except SinGANError:
+        return None
+    return interpolate(mask, size=size, mode="nearest-exact")
 
 
 def fitted(picture: Tensor) -> Tensor:

@@ -2,14 +2,17 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from singan_core import SinGANError, TrainConfig, sample_image, sample_mask, save_image
 from singan_core.applications import edit, harmonize, paint_to_image
 from singan_core.explorer import LARGEST_PAGE, MASKED, Background, Explorer, Settings, Stopped, photographs
+from singan_core.store import run_folder
 
 RED = (255, 0, 0)
 
@@ -78,6 +81,35 @@ def test_bundled_inputs_belong_to_bundled_photographs_only(tmp_path):
     assert torch.equal(page.mask.image(), sample_mask("edit_mountains"))
     namesake = Explorer(sample_image("peaks"), "mountains", profile="smoke", store=tmp_path)
     assert not namesake.input("edit").mask.image().any()
+
+
+@pytest.fixture
+def own_inputs(tmp_path, monkeypatch, picture) -> Path:
+    """The folder of a person's own pictures, with the photograph `hill`."""
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    monkeypatch.setenv("SINGAN_DATA", str(tmp_path / "data"))
+    save_image(picture, tmp_path / "data" / "own" / "hill.png")
+    return tmp_path / "data" / "own"
+
+
+def test_the_mask_of_a_large_input_stays_in_its_place(own_inputs, tmp_path):
+    height, width = 600, 2 * LARGEST_PAGE
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., height // 2 :, width // 4 : width // 2] = 1
+    save_image(torch.zeros(1, 3, height, width), own_inputs / "edit_hill.png")
+    save_image(mask, own_inputs / "edit_hill_mask.png")
+    page = Explorer.of_sample("hill", profile="smoke", store=tmp_path).input("edit")
+    assert page.picture.image().shape[-2:] == page.mask.image().shape[-2:] == (height // 2, LARGEST_PAGE)
+    assert torch.equal(page.mask.image(), mask[..., ::2, ::2])
+
+
+def test_an_input_without_a_mask_waits_for_its_marks(own_inputs, picture, tmp_path):
+    save_image(picture.flip(-1), own_inputs / "edit_hill.png")
+    explorer = Explorer.of_sample("hill", profile="smoke", store=tmp_path)
+    assert not explorer.is_marked("edit")
+    torch.testing.assert_close(explorer.input("edit").picture.image(), picture.flip(-1), atol=1 / 127, rtol=0)
+    marked(explorer, "edit")
+    assert explorer.is_marked("edit")
 
 
 def test_a_result_is_drawn_anew_only_after_a_change(explorer):
@@ -177,6 +209,21 @@ def test_a_training_can_be_stopped(picture, tmp_path):
     training = explorer.train(lambda training: training.stop())
     assert training.wait(120)
     assert isinstance(training.error, Stopped) and explorer.model is None
+
+
+def test_a_training_that_waits_for_another_one_can_be_stopped(picture, tmp_path):
+    explorer, told = Explorer(picture, "own", profile="smoke", store=tmp_path), []
+    folder = run_folder(picture, explorer.quick, tmp_path)
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):  # as the other process has it
+        training = explorer.train(lambda training: told.append(training.running))
+        assert not training.wait(0.2)
+        training.stop()
+        assert training.wait(0)
+    for thread in threading.enumerate():
+        if thread.name == "explorer-training":
+            thread.join(60)
+    assert told == [False] and isinstance(training.error, Stopped) and explorer.model is None
 
 
 def test_an_error_of_a_training_is_kept(picture, tmp_path):

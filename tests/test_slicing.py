@@ -155,6 +155,14 @@ def test_four_pyramids_are_needed(quarter_models):
         sample_quarters(quarter_models[:3], (36, 48))
 
 
+@pytest.mark.parametrize("seed", [-1, 0.5, "two", None])
+def test_a_seed_that_is_none_is_refused(model, quarter_models, picture, seed):
+    with pytest.raises(SinGANError, match="seed"):
+        sample_quarters(quarter_models, (36, 48), seed=seed)
+    with pytest.raises(SinGANError, match="seed"):
+        stitch(model, picture, 1, seed=seed)
+
+
 # -- stitching
 
 

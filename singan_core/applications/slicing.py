@@ -14,7 +14,7 @@ from torch import Tensor
 
 from singan_core.applications.classical import multiband_blend
 from singan_core.applications.editing import edit
-from singan_core.config import TrainConfig
+from singan_core.config import TrainConfig, checked_seed
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.model import SinGAN
@@ -55,6 +55,7 @@ def sample_quarters(models: Sequence[SinGAN], size: Size, *, n: int = 1, seed: i
     The noise of the four has nothing in common. Picture k depends on seed and k alone. Raises SinGANError for another
     number of pyramids, and as `SinGAN.sample` does.
     """
+    seed = checked_seed(seed)
     if len(models) != 4:
         raise SinGANError(f"One pyramid for each of the four quarters is needed, got {len(models)}.")
     sizes = [tuple(each.shape[-2:]) for each in cut_quarters(torch.zeros(1, 3, *size))]
@@ -95,6 +96,7 @@ def stitch(
     model, scale, dilation, blur, and errors: see `edit`. The pictures are expected at the trained size; others are
     brought to it.
     """
+    seed = checked_seed(seed)
     mask = seam_mask(tuple(check_image(pictures, "the pictures").shape[-2:]))
     options = {"dilation": dilation, "blur": blur}
     edits = [

@@ -36,7 +36,7 @@ test: test-unit test-system test-notebooks ## all tests
 test-unit: $(INSTALLED) ## the unit and property tests
 	$(PYTEST) --no-loadscope-reorder -m "not system" tests --ignore tests/browser
 
-test-system: $(INSTALLED) ## the tests that start clusters, kernels and other processes, and interrupt them
+test-system: $(INSTALLED) ## the tests that start clusters, kernels and other processes, interrupt them, or measure
 	$(PYTEST) --no-loadscope-reorder -m system tests --ignore tests/browser
 
 # The notebooks at the profile for tests, where they train, and at the one that they are published at, where they find

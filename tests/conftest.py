@@ -31,8 +31,19 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"{', '.join(names)}: every setting needs its line in {tables}.")
 
 
+SHARED = {"cluster", "series", "closed_gate"}
+"""Fixtures that start clusters or kernels: what takes them is a system test."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files: each is one process's work, and a late one would leave the others idle."""
+    """Tell system tests by their fixtures, before -m chooses, and begin with the longest files.
+
+    Each file is one process's work, and a late one would leave the others idle.
+    """
+    for item in items:
+        if SHARED.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.system)
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 

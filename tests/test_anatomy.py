@@ -344,6 +344,7 @@ def gate(folder: Path, notebooks: dict[str, list[str]]) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.system
 def test_gate_lets_a_sound_notebook_pass(tmp_path):
     code, output = gate(tmp_path, {"sound": SOUND})
     assert code == pytest.ExitCode.OK

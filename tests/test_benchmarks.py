@@ -40,6 +40,8 @@ from singan_core.model import seeded_noise
 from tests import reference
 from tests.settings import other_value
 
+pytestmark = pytest.mark.system
+
 CPU = torch.device("cpu")
 QUICK = ["--quick", "--device", "cpu"]
 

@@ -123,6 +123,7 @@ def processor_time(monkeypatch):
     monkeypatch.setattr(module.time, "perf_counter", time.process_time)
 
 
+@pytest.mark.system
 def test_forecast_and_measured_times_of_the_levels_are_right_within_a_factor(processor_time):
     picture = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     config = TrainConfig.for_profile("smoke", max_size=64, iterations=40)

@@ -298,6 +298,7 @@ def test_a_sample_drawn_in_tiles_is_the_sample_drawn_whole(model, monkeypatch):
     torch.testing.assert_close(model.sample(1, seed=3, size=size), whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.system
 def test_a_four_megapixel_sample_needs_less_than_four_gigabytes(tmp_path):
     """Measured in a process of its own, on networks of 32 to 128 kernels, all memory of Python and PyTorch included.
 

@@ -17,6 +17,8 @@ import torch
 from singan_core import SinGAN, SinGANError, TrainConfig, load_or_train, train
 from singan_core.files import read_tensors
 
+pytestmark = pytest.mark.system
+
 CONFIG = TrainConfig.for_profile("smoke", min_size=21, kernels=4, iterations=12)
 PICTURE = torch.nn.functional.interpolate(
     torch.rand(1, 3, 7, 9, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9, (36, 48), mode="bilinear"

@@ -1,11 +1,11 @@
-"""Whether verdicts hold on another picture: the results of such a batch beside the published ones.
+"""Whether verdicts hold on other pictures: the results of such a batch beside the published ones.
 
-    python -m singan_core reproduce --images peaks --output build/replication
+    python -m singan_core reproduce --images peaks pagoda --output build/replication
     python -m benchmarks.replication build/replication/laptop/results
 
 Verdicts change from one training to the next on the same picture, too. So the share of claims whose verdict is the same
-on the other picture stands beside the share that is the same with another seed, both over pairs of single runs. Left
-out are claims that have not been measured on both, and those whose quantities do not depend on the picture.
+on another picture stands beside the share that is the same with another seed, both over pairs of single runs. Left out
+are claims that have not been measured on both, and those whose quantities do not depend on the picture.
 """
 
 import argparse
@@ -31,10 +31,10 @@ RESAMPLINGS = 10_000
 
 @dataclass(frozen=True)
 class Pair:
-    """A claim measured on its notebook's own picture, with several seeds, and on another picture."""
+    """A claim measured on its notebook's own picture, with several seeds, and on one or more other pictures."""
 
     published: Summary
-    other: Summary
+    others: Summary
 
     @property
     def claim(self) -> Claim:
@@ -46,28 +46,42 @@ class Pair:
         return len({run.outcome for run in self.published.runs}) == 1
 
     @property
+    def keeping(self) -> list[str | None]:
+        """The other pictures with the verdict of the own one."""
+        return [name for name, each in self.others.pictures.items() if each.outcome == self.published.outcome]
+
+    @property
     def with_another_seed(self) -> float:
         """Share of the pairs of published runs that have the same verdict."""
         return fmean(a.outcome == b.outcome for a, b in combinations(self.published.runs, 2))
 
     @property
     def with_another_picture(self) -> float:
-        """Share of the pairs of a published run and one on the other picture that have the same verdict."""
-        return fmean(a.outcome == b.outcome for a in self.published.runs for b in self.other.runs)
+        """Share of the pairs of a published run and one on another picture that have the same verdict."""
+        return fmean(a.outcome == b.outcome for a in self.published.runs for b in self.others.runs)
 
 
-def pairs_of(published: Mapping[str, Summary], other: Mapping[str, Summary]) -> list[Pair]:
-    """The claims that have verdicts of at least two seeds on the one and of a run on the other picture.
+def pairs_of(published: Mapping[str, Summary], others: Mapping[str, Summary]) -> list[Pair]:
+    """The claims that have verdicts of at least two seeds on the one and of a run on another picture.
 
-    Without those for which a run on the other picture gave the very numbers of a published one.
+    Without those for which a run on another picture gave the very numbers of a published one.
     """
     found = []
     for name, summary in published.items():
-        if not summary.judged or len(summary.runs) < 2 or name not in other or not other[name].runs:
+        if not summary.judged or len(summary.runs) < 2 or name not in others or not others[name].runs:
             continue
         values = [run.measured for run in summary.runs]
-        if not any(run.measured in values for run in other[name].runs):
-            found.append(Pair(summary, other[name]))
+        if not any(run.measured in values for run in others[name].runs):
+            found.append(Pair(summary, others[name]))
+    return found
+
+
+def by_picture(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
+    """The pairs of each other picture alone, by its name."""
+    found: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        for name, alone in pair.others.pictures.items():
+            found.setdefault(str(name), []).append(Pair(pair.published, alone))
     return found
 
 
@@ -90,22 +104,38 @@ def shares(pairs: Sequence[Pair], seed: int = 0) -> dict[str, dict[str, float]]:
     }
 
 
+def share_rows(pairs: Sequence[Pair]) -> list[dict[str, str]]:
+    """A row per share, those of each other picture last."""
+    found = {name: (len(pairs), each) for name, each in shares(pairs).items()}
+    if len(single := by_picture(pairs)) > 1:
+        found |= {name: (len(mine), shares(mine)["another picture"]) for name, mine in single.items()}
+    return [
+        {
+            "same verdict with": name,
+            "claims": str(count),
+            "share of pairs": f"{each['share']:.2f} [{each['low']:.2f}, {each['high']:.2f}]",
+        }
+        for name, (count, each) in found.items()
+    ]
+
+
 def crossed(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """How many claims have which verdict on the own picture (rows) and on the other one (columns)."""
-    counts = Counter((pair.published.outcome, pair.other.outcome) for pair in pairs)
+    """How often claims have which verdict on the own picture (rows) and on another one (columns)."""
+    counts = Counter((pair.published.outcome, each.outcome) for pair in pairs for each in pair.others.pictures.values())
     return [{"": own} | {other: str(counts[own, other]) for other in JUDGED} for own in JUDGED]
 
 
 def rows(pairs: Iterable[Pair]) -> list[dict[str, str]]:
-    """A row per claim: both verdicts, and what was measured, the means over the seeds first."""
+    """A row per claim: all verdicts, and what was measured, the means over the seeds first."""
     return [
         {
             "notebook": pair.claim.notebook[:2],
             "claim": pair.claim.id,
             "own picture": f"{pair.published.outcome}, {pair.published.agreement}",
-            "other picture": pair.other.outcome,
-            "measured, own; other picture": "<br>".join(
-                f"{quantity} {figure_text(value.mean)}; {figure_text(pair.other.measured[quantity].mean)}"
+            "other pictures": "<br>".join(f"{name}: {each.outcome}" for name, each in pair.others.pictures.items()),
+            "measured, own; others": "<br>".join(
+                f"{quantity} {figure_text(value.mean)}; "
+                + "; ".join(figure_text(each.measured[quantity].mean) for each in pair.others.pictures.values())
                 for quantity, value in pair.published.measured.items()
             ),
         }
@@ -117,6 +147,7 @@ def document(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Everything that the tables show, and every run."""
     return {
         "shares": shares(pairs),
+        "pictures": {name: shares(mine) for name, mine in by_picture(pairs).items()},
         "claims": {
             pair.claim.id: {
                 kind: [
@@ -124,7 +155,7 @@ def document(pairs: Sequence[Pair]) -> dict[str, Any]:
                     | {"measured": run.measured}
                     for run in summary.runs
                 ]
-                for kind, summary in (("own", pair.published), ("other", pair.other))
+                for kind, summary in (("own", pair.published), ("others", pair.others))
             }
             for pair in pairs
         },
@@ -133,60 +164,58 @@ def document(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def text_of(pairs: Sequence[Pair]) -> str:
     """The page."""
-    found = shares(pairs)
-    own, other = ({run.run for pair in pairs for run in getattr(pair, kind).runs} for kind in ("published", "other"))
-    commits = sorted({run.commit or "unknown" for pair in pairs for run in pair.other.runs})
-    kept = [pair for pair in pairs if pair.unanimous and pair.other.outcome == pair.published.outcome]
-    lost = [pair for pair in pairs if pair.unanimous and pair.other.outcome != pair.published.outcome]
-    open_ = [pair for pair in pairs if not pair.unanimous]
+    own, others = ({run.run for pair in pairs for run in getattr(pair, kind).runs} for kind in ("published", "others"))
+    commits = sorted({run.commit or "unknown" for pair in pairs for run in pair.others.runs})
+    unanimous = [pair for pair in pairs if pair.unanimous]
+    groups = {
+        "One verdict with all seeds, and the same on every other picture": [
+            pair for pair in unanimous if len(pair.keeping) == len(pair.others.pictures)
+        ],
+        "One verdict with all seeds, and the same on some other pictures": [
+            pair for pair in unanimous if 0 < len(pair.keeping) < len(pair.others.pictures)
+        ],
+        "One verdict with all seeds, and on no other picture the same": [
+            pair for pair in unanimous if not pair.keeping
+        ],
+        "Verdicts that differ among seeds already": [pair for pair in pairs if not pair.unanimous],
+    }
+    counted = "\n".join(f"- {name}: {len(group)}" for name, group in groups.items() if group)
+    tables = "\n\n".join(f"## {name}\n\n{common.markdown(rows(group))}" for name, group in groups.items() if group)
     notebooks = sorted({pair.claim.notebook[:2] for pair in pairs})
-    share_rows = [
-        {"same verdict with": name, "share of pairs": f"{each['share']:.2f} [{each['low']:.2f}, {each['high']:.2f}]"}
-        for name, each in found.items()
-    ]
-    return f"""# Verdicts on another picture
+    return f"""# Verdicts on other pictures
 
 {len(pairs)} claims of notebooks {", ".join(notebooks)} at profile `{PROFILE}`: on the notebooks' own picture
-({"; ".join(sorted(own))}) and on another one ({"; ".join(sorted(other))}). Intervals of 95 % over notebooks.
+({"; ".join(sorted(own))}) and on others ({"; ".join(sorted(others))}). Intervals of 95 % over notebooks.
 
-{common.markdown(share_rows)}
+{common.markdown(share_rows(pairs))}
 
-{len(kept)} of {len(kept) + len(lost)} claims that have one verdict with all seeds have it on the other picture, too.
-Where a rule was revised, that was after results on the own picture (`revised` in data/claims.yaml).
+Where a rule was revised, that was after results on the own picture (`revised` in data/claims.yaml). Of the claims have:
 
-Claims by verdict, on the own picture (rows) and on the other one (columns):
+{counted}
+
+How often a claim has which verdict, on the own picture (rows) and on another one (columns):
 
 {common.markdown(crossed(pairs))}
 
-## One verdict with all seeds, another one on the other picture
+{tables}
 
-{common.markdown(rows(lost)) if lost else "None."}
-
-## The same verdict with all seeds and on the other picture
-
-{common.markdown(rows(kept)) if kept else "None."}
-
-## Verdicts that differ among seeds already
-
-{common.markdown(rows(open_)) if open_ else "None."}
-
-Runs on the other picture: commit {", ".join(commits)}.
+Runs on other pictures: commits {", ".join(commits)}.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("other", type=Path, help="results of a batch with --images: <output>/laptop/results")
+    parser.add_argument("others", type=Path, help="results of a batch with --images: <output>/laptop/results")
     parser.add_argument("--published", type=Path, default=PUBLISHED, help="results to compare with")
     parser.add_argument("--results", type=Path, default=common.RESULTS, help="folder to write to")
     arguments = parser.parse_args(argv)
     claims = load_claims()
-    published, other = (
-        read_results(folder, PROFILE, claims.values())[0] for folder in (arguments.published, arguments.other)
+    published, others = (
+        read_results(folder, PROFILE, claims.values())[0] for folder in (arguments.published, arguments.others)
     )
-    pairs = pairs_of(published, other)
+    pairs = pairs_of(published, others)
     if not pairs:
-        raise SinGANError(f"{arguments.other} has no results of profile {PROFILE} for another picture.")
+        raise SinGANError(f"{arguments.others} has no results of profile {PROFILE} for another picture.")
     common.write(arguments.results, "replication", document(pairs), text_of(pairs))
 
 

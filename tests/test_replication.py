@@ -1,4 +1,4 @@
-"""Verdicts on another picture beside those of other seeds: what is compared, and how it is counted."""
+"""Verdicts on other pictures beside those of other seeds: what is compared, and how it is counted."""
 
 import json
 
@@ -59,6 +59,48 @@ def test_shares_count_claims_and_their_intervals_notebooks():
     assert found["difference"]["share"] == pytest.approx(-1 / 4)
 
 
+def test_each_picture_is_counted_alone_as_well():
+    of = claim("a-claim")
+    runs = (summary(of, value, image=name).runs[0] for name, value in (("peaks", 3.0), ("pagoda", 0.5), ("cat", 1.5)))
+    found = replication.Pair(summary(of, 4.0, 2.5), Summary(of, tuple(runs)))
+    assert found.keeping == ["peaks"] and found.with_another_picture == pytest.approx(1 / 3)
+    single = replication.by_picture([found, pair((3.0, 4.0), (1.5,))])
+    counted = {name: [each.with_another_picture for each in mine] for name, mine in single.items()}
+    assert counted == {"peaks": [1.0, 0.0], "pagoda": [0.0], "cat": [0.0]}
+    table = {row["same verdict with"]: row for row in replication.share_rows([found, pair((3.0, 4.0), (1.5,))])}
+    assert table["another picture"]["claims"] == table["peaks"]["claims"] == "2" and table["cat"]["claims"] == "1"
+    assert table["another picture"]["share of pairs"].startswith("0.17") and "0.50" in table["peaks"]["share of pairs"]
+    assert sum(int(row[verdict]) for row in replication.crossed([found]) for verdict in replication.JUDGED) == 3
+
+
+def test_the_page_groups_claims_by_how_many_pictures_keep_the_verdict():
+    def of_pictures(name: str, own: tuple[float, ...], peaks: float, pagoda: float) -> replication.Pair:
+        of = claim(name)
+        runs = (summary(of, value, image=image).runs[0] for image, value in (("peaks", peaks), ("pagoda", pagoda)))
+        return replication.Pair(summary(of, *own), Summary(of, tuple(runs)))
+
+    page = replication.text_of(
+        [
+            of_pictures("everywhere", (3.0, 4.0), 5.0, 6.0),
+            of_pictures("on-one", (3.0, 4.0), 5.0, 0.5),
+            of_pictures("nowhere", (3.0, 4.0), 1.5, 0.5),
+            of_pictures("seeds", (3.0, 1.5), 3.5, 0.5),
+        ]
+    )
+    places = [page.index(f"| {name} |") for name in ("everywhere", "on-one", "nowhere", "seeds")]
+    headings = [
+        page.index(f"\n## {name}")
+        for name in (
+            "One verdict with all seeds, and the same on every other",
+            "One verdict with all seeds, and the same on some",
+            "One verdict with all seeds, and on no other",
+            "Verdicts that differ",
+        )
+    ]
+    assert sorted([*places, *headings]) == [each for two in zip(headings, places, strict=True) for each in two]
+    assert page.count(": 1\n") == 4
+
+
 @pytest.fixture
 def other_results(tmp_path):
     """The published results of notebook 04 with seed 0, as if they were of another picture, a little changed."""
@@ -81,7 +123,7 @@ def test_the_page_has_every_claim_that_was_measured_on_both(other_results, tmp_p
     assert all(page.count(f"| {name} |") == 1 for name in found["claims"])
     assert capsys.readouterr().out.strip() == page.strip()
     for runs in found["claims"].values():
-        assert [run["picture"] for run in runs["other"]] == ["peaks"] and len(runs["own"]) == 3
+        assert [run["picture"] for run in runs["others"]] == ["peaks"] and len(runs["own"]) == 3
 
 
 def test_a_folder_without_such_results_is_refused(tmp_path):

@@ -189,7 +189,8 @@ def text_of(pairs: Sequence[Pair]) -> str:
 
 {common.markdown(share_rows(pairs))}
 
-Where a rule was revised, that was after results on the own picture (`revised` in data/claims.yaml). Of the claims have:
+Where a rule was revised, that was after results on the own picture (`revised` in data/claims.yaml). Claims by how far
+their verdicts carry:
 
 {counted}
 

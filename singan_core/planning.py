@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from singan_core.claims import load_claims
+from singan_core.config import checked_seed
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import OWN, data_folder, is_hidden, sample_names
@@ -106,8 +107,9 @@ def plan(
     """
     for name in images:
         check_picture(name)
+    seeds = [checked_seed(seed) for seed in seeds]
     for seed in seeds:
-        if not 0 <= seed <= LARGEST_SEED:
+        if seed > LARGEST_SEED:
             raise SinGANError(f"A seed is a whole number from 0 to {LARGEST_SEED}, got {seed}.")
     for path in paths:
         if any(path.stem == other.stem and path != other for other in paths):

@@ -7,6 +7,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
@@ -41,6 +42,10 @@ def test_seeds_and_pictures_multiply_where_they_are_declared(sources, tmp_path):
 
 def test_what_is_asked_for_twice_runs_once(sources, tmp_path):
     assert len(planned(sources, tmp_path, seeds=[1, 1], images=["peaks", "peaks"])) == 2
+
+
+def test_a_seed_of_numpy_is_that_number(sources, tmp_path):
+    assert planned(sources[:1], tmp_path, seeds=np.arange(2)) == planned(sources[:1], tmp_path, seeds=[0, 1])
 
 
 def test_two_notebooks_of_one_name_are_refused(sources, tmp_path):
@@ -80,7 +85,8 @@ def test_a_wish_that_no_notebook_can_fulfil_is_refused(sources, tmp_path, option
         ({"images": ["My Photo"]}, "cannot be run by this name. Copy a picture of your own"),
         ({"images": ["peaks"]}, "'peaks' has the name of a bundled one"),
         ({"images": ["my.jpg"]}, "Copy a picture of your own to .*own, under .*lower-case"),
-        ({"seeds": [-1]}, "from 0 to .*, got -1"),
+        ({"seeds": [-1]}, "from 0 on, got -1"),
+        ({"seeds": [0.5]}, "from 0 on, got 0.5"),
         ({"seeds": [2**30]}, "from 0 to .*, got 1073741824"),
     ],
 )

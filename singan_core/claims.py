@@ -18,14 +18,15 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from singan_core.config import checked_seed, resolve_profile
+from singan_core.arguments import checked_seed
+from singan_core.config import resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import data_folder
@@ -56,6 +57,9 @@ _IMAGE = re.compile(r"[a-z0-9_-]+")
 _NO_QUANTITY = ("profile", "seed", "image")
 _RESULT = ("claim", "profile", "seed", "image", "commit", "measured")
 
+ROUNDING = 1e-4
+"""Share of a value by which it may differ where the same is computed by other code or on another processor."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -85,7 +89,8 @@ class Verdict:
     """A claim beside one notebook run's measurements of it; shows itself in a notebook and as text.
 
     image: the name of the picture, None where the notebook takes none. commit: see `current_commit`. edition: of the
-    notebook, as the batch has it (see `planning.edition`); None for a measurement outside of a batch.
+    notebook, as the batch has it (see `planning.edition`); None for a measurement outside of a batch. confirms: earlier
+    editions with which this very run had measured the same, up to ROUNDING.
     """
 
     claim: Claim
@@ -95,6 +100,7 @@ class Verdict:
     image: str | None = None
     commit: str | None = None
     edition: str | None = None
+    confirms: frozenset[str] = frozenset()
 
     @property
     def outcome(self) -> str:
@@ -319,7 +325,8 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
 
     image: the name of the picture, in a notebook that has the parameter `image_name`. measured: the quantities that the
     claim declares, all of them and no others, as finite numbers (none for a claim that is not testable). An earlier
-    result of the same claim, profile, seed and picture is replaced.
+    result of the same claim, profile, seed and picture is replaced; where it had the same values, its edition is kept
+    as confirmed.
 
     Raises SinGANError for an unknown claim, profile or quantity, and for a place that cannot be written.
     """
@@ -330,6 +337,8 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
     commit = current_commit(edition)
     found = Verdict(claim, _checked_values(claim, measured), profile, int(seed), image, commit, edition)
     found.outcome  # noqa: B018, a rule that cannot be computed fails before anything is written
+    path = profile_folder(profile) / "results" / _file_name(found)
+    found = replace(found, confirms=_confirmed_by(found, path))
     result = {
         "claim": claim.id,
         "profile": profile,
@@ -340,12 +349,22 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
         "device": device_name(),
         "commit": found.commit,
         "edition": edition,
+        "confirms": sorted(found.confirms),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    path = profile_folder(profile) / "results" / _file_name(found)
     write_text(path, json.dumps(result, indent=2) + "\n")
     note_written(path)
     return found
+
+
+def _confirmed_by(run: Verdict, path: Path) -> frozenset[str]:
+    """The editions whose values a run has measured again: that of the result in its place, and those which that has."""
+    try:
+        before = _read_result(path, {run.claim.id: run.claim})
+    except SinGANError:
+        return frozenset()
+    same = all(math.isclose(value, before.measured[name], rel_tol=ROUNDING) for name, value in run.measured.items())
+    return (before.confirms | {before.edition}) - {run.edition, None} if same else frozenset()
 
 
 def results(claim_id: str, profile: str | None) -> Summary:
@@ -401,10 +420,11 @@ def _read_result(path: Path, claims: Mapping[str, Claim]) -> Verdict:
             raise SinGANError(f"there is no claim {claim!r}")
         _check_run(seed, image)
         values = _checked_values(claims[claim], measured)
+        confirms = frozenset(map(str, result.get("confirms", [])))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:  # the last for endless brackets
         raise SinGANError(f"it is damaged or by another version ({error!r})") from error
     texts = (None if text is None else str(text) for text in (commit, result.get("edition")))
-    found = Verdict(claims[claim], values, str(profile), seed, image, *texts)
+    found = Verdict(claims[claim], values, str(profile), seed, image, *texts, confirms)
     found.outcome  # noqa: B018, divides by zero
     return found
 

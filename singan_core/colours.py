@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 
@@ -19,7 +20,7 @@ def find_palette(image: Tensor, colours: int) -> Tensor:
     from scipy.cluster.vq import kmeans2  # here, because it loads much that nothing else needs
 
     check_image(image)
-    if isinstance(colours, bool) or not isinstance(colours, int) or colours < 1:
+    if not is_whole(colours) or colours < 1:
         raise SinGANError(f"colours must be a whole number from 1 on, got {colours!r}.")
     pixels = image.movedim(1, -1).reshape(-1, 3).double().cpu().numpy()
     axis = np.linalg.svd(np.cov(pixels.T, bias=True))[0][:, 0]

@@ -2,13 +2,13 @@
 
 import difflib
 import math
-import numbers
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
 
+from singan_core.arguments import is_number
 from singan_core.errors import SinGANError
 
 
@@ -239,18 +239,11 @@ def _checked(name: str, kind: type, value: Any) -> Any:
             raise SinGANError(f"{name} must be one of {', '.join(_CHOICES[name])}, got {value!r}.")
         return value
     low, high = _RANGES[name]
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < math.inf
+    number = is_number(value) and abs(value) < math.inf
     if not number or (kind is int and value != int(value)) or not low <= value <= high:
         what = "a whole number" if kind is int else "a number"
         raise SinGANError(f"{name} must be {what} from {low:g} to {high:g}, got {value!r}.")
     return kind(value)
-
-
-def checked_seed(seed: int) -> int:
-    """A seed for noise, as an int; SinGANError for anything but a whole number from 0 on."""
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
-    return int(seed)
 
 
 PROFILES: dict[str, dict[str, Any]] = {

@@ -450,11 +450,9 @@ def photographs() -> list[str]:
 
 def _first_mask(name: str, size: Size) -> Tensor | None:
     """The mask of a bundled input, brought to its size; None for a person's own input that came without one."""
-    try:
-        mask = sample_mask(name)
-    except SinGANError:
+    if name not in sample_names(with_mask=True):
         return None
-    return interpolate(mask, size=size, mode="nearest-exact")
+    return interpolate(sample_mask(name), size=size, mode="nearest-exact")
 
 
 def fitted(picture: Tensor) -> Tensor:

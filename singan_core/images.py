@@ -16,6 +16,7 @@ import torch
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
+from singan_core.arguments import to_path
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
 from singan_core.trace import note_read
@@ -93,7 +94,7 @@ def save_image(image: torch.Tensor, path: str | Path) -> None:
     array = mask_to_array(image) if is_mask else to_array(image)
     if array.ndim == 4:
         raise SinGANError(f"save_image writes one image, got {len(array)}; save image[i : i + 1] for each i.")
-    path = _to_path(path)
+    path = to_path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise SinGANError(f"Cannot tell from its name how to write '{path}'; end it in one of {', '.join(SUFFIXES)}.")
     file_format = SUFFIXES[path.suffix.lower()]
@@ -185,15 +186,15 @@ def sample_mask(name: str) -> torch.Tensor:
     return load_mask(_find_sample(name, _sample_files(masks=True)))
 
 
-def sample_names() -> list[str]:
-    """List the names of the bundled pictures and those in data/own, without the masks, in alphabetical order."""
-    return sorted(_sample_files(masks=False))
+def sample_names(with_mask: bool = False) -> list[str]:
+    """List the names of the bundled pictures and those in data/own in alphabetical order; with_mask: that have one."""
+    return sorted(_sample_files(masks=with_mask))
 
 
 def data_folder() -> Path:
     """Return the folder of the bundled data: $SINGAN_DATA, or `data` beside the package. SinGANError if missing."""
     chosen = os.environ.get("SINGAN_DATA")
-    folder = _to_path(chosen) if chosen else Path(__file__).resolve().parents[1] / "data"
+    folder = to_path(chosen) if chosen else Path(__file__).resolve().parents[1] / "data"
     if not os.path.isdir(folder):
         where = "SINGAN_DATA points to" if chosen else "The bundled data should be in"
         raise SinGANError(f"{where} {folder}, which is no folder; set SINGAN_DATA to the data folder of a checkout.")
@@ -214,6 +215,7 @@ def _sample_files(masks: bool) -> dict[str, Path]:
 
 def _files_in(folder: Path, masks: bool) -> dict[str, Path]:
     files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES] if os.path.isdir(folder) else []
+    files = [file for file in files if not file.name.startswith(".")]  # macOS puts ._cat.jpg beside cat.jpg in archives
     return {file.stem.removesuffix("_mask"): file for file in files if file.stem.endswith("_mask") == masks}
 
 
@@ -223,6 +225,8 @@ def is_hidden(name: str) -> bool:
 
 
 def _find_sample(name: str, files: dict[str, Path]) -> Path:
+    if not isinstance(name, str):
+        raise SinGANError(f"A sample is asked for by its name, got {name!r}; load_image(path) reads a file.")
     if name in files:
         return files[name]
     close = difflib.get_close_matches(name.lower(), files, n=1)
@@ -230,16 +234,12 @@ def _find_sample(name: str, files: dict[str, Path]) -> Path:
     raise SinGANError(f"There is no sample '{name}'.{guess} Known: {', '.join(sorted(files)) or 'none'}.")
 
 
-def _to_path(path: str | Path) -> Path:
-    try:
-        return Path(os.path.expanduser(path))
-    except TypeError as error:
-        raise SinGANError(f"A path must be a str or a pathlib.Path, got {type(path).__name__}.") from error
-
-
 def _read(path: str | Path) -> np.ndarray:
-    """Decode a picture, upright: uint8 (H, W, 3 or 4), or uint16 or float (H, W) for gray of more than 8 bits."""
-    path = _to_path(path)
+    """Decode a picture, upright: uint8 (H, W, 3 or 4), or uint16 or float (H, W) for gray of more than 8 bits.
+
+    uint16 (H, W, 4) where a gray of 16 bits stands for transparent.
+    """
+    path = to_path(path)
     if os.path.isdir(path):
         raise SinGANError(f"{path} is a folder; give the path of a picture in it.")
     try:
@@ -255,6 +255,8 @@ def _read(path: str | Path) -> np.ndarray:
         raise
     except FileNotFoundError as error:
         raise SinGANError(f"There is no file {path}; check the name (relative to {Path.cwd()}).") from error
+    except PermissionError as error:
+        raise SinGANError(f"You may not read {path}; change its permissions or copy it.") from error
     except Image.DecompressionBombError as error:
         raise SinGANError(f"{path} is too large ({error}; at most {MAX_PIXELS} are read); shrink it first.") from error
     except UnidentifiedImageError as error:
@@ -274,6 +276,10 @@ def _turn_upright(picture: Image.Image) -> Image.Image:
 
 def _decoded_to_array(picture: Image.Image, negative: bool) -> np.ndarray:
     """The values as they are in the file. negative: it is a TIFF in which 0 is white."""
+    if picture.mode in ("I", "I;16") and "transparency" in picture.info:  # the one gray of a PNG that is clear
+        values = np.asarray(picture).astype(np.uint16)
+        opacity = np.where(values == picture.info["transparency"], 0, 65535)
+        return np.stack([values, values, values, opacity], axis=-1).astype(np.uint16)
     if picture.mode == "I":
         values = np.asarray(picture)
         # Older Pillow reads 16-bit PNG in this mode; of true 32-bit integers the full scale is unknown.

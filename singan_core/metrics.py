@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.errors import SinGANError
 from singan_core.features import FeatureExtractor
 from singan_core.images import check_image, check_mask
@@ -106,7 +107,7 @@ def sliced_wasserstein_levels(
     check_image(a, "a")
     check_image(b, "b")
     _check_devices(a, b)
-    if not all(isinstance(each, (int, np.integer)) and each >= 1 for each in (patch_size, levels, projections)):
+    if not all(is_whole(each) and each >= 1 for each in (patch_size, levels, projections)):
         raise SinGANError("patch_size, levels and projections are whole numbers of at least 1.")
     generator = torch.Generator().manual_seed(seed)
     distances: list[float] = []

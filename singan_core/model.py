@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from singan_core.arguments import checked_seed, is_number, is_whole, to_path
 from singan_core.colours import quantise
-from singan_core.config import TrainConfig, checked_seed
+from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import read_tensors, tensor_names, write_tensors
 from singan_core.images import check_image
@@ -185,12 +186,13 @@ class SinGAN:
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file. Raises SinGANError when it cannot be written."""
-        write_tensors(Path(path), *pack(self))
+        write_tensors(to_path(path), *pack(self))
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str | None = None) -> "SinGAN":
         """Read a pyramid written by `save`; device: see `pick_device`. Raises SinGANError for anything else."""
-        tensors, settings = read_tensors(Path(path))
+        path = to_path(path)
+        tensors, settings = read_tensors(path)
         if "iteration" in settings:
             raise SinGANError(f"{path} is the checkpoint of a training that is not finished: resume that training.")
         device = pick_device(device)
@@ -242,7 +244,7 @@ class SinGAN:
         last: int,
         previous: Tensor | None,
     ) -> Tensor:
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
+        if not is_whole(n) or not 1 <= n <= 10_000:
             raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
         kernels = self.levels[last].generator.tail[0].in_channels
         together = max(1, min(SAMPLE_BATCH, BATCH_VALUES // (math.prod(shape.sizes[last]) * kernels)))
@@ -267,7 +269,7 @@ class SinGAN:
             raise SinGANError(f"The pyramid has {last + 1} trained levels, too few for this.")
         if scale is None:
             return last
-        if isinstance(scale, bool) or not isinstance(scale, (int, np.integer)) or not low <= scale <= last:
+        if not is_whole(scale) or not low <= scale <= last:
             why = " (level 0 starts from noise alone and has no input)" if low == 1 and scale == 0 else ""
             raise SinGANError(f"{name} must be a level from {low} to {last}, got {scale!r}{why}.")
         return int(scale)
@@ -276,13 +278,13 @@ class SinGAN:
         if size is not None and factors is not None:
             raise SinGANError("Give either size (pixels) or factors (multiples of the trained size), not both.")
         if factors is not None:
-            if not _is_pair(factors, (int, float)) or not all(0 < factor < 1000 for factor in factors):
+            if not _is_pair(factors, is_number) or not all(0 < factor < 1000 for factor in factors):
                 raise SinGANError(f"factors must be (vertical, horizontal) numbers above 0, got {factors!r}.")
             size = (round(self.size[0] * factors[0]), round(self.size[1] * factors[1]))
         trained = PyramidShape(self.shape.sizes[: len(self.levels)], self.shape.factor)
         if size is None:
             return trained
-        if not _is_pair(size, (int, np.integer)) or not all(1 <= side <= MAX_SIDE for side in size):
+        if not _is_pair(size, is_whole) or not all(1 <= side <= MAX_SIDE for side in size):
             raise SinGANError(f"size must be (height, width) in whole pixels from 1 to {MAX_SIDE}, got {size!r}.")
         if size[0] * size[1] > MAX_PIXELS:
             raise SinGANError(
@@ -312,12 +314,15 @@ def full_float32() -> Iterator[None]:
 
     On a CPU it has no effect.
     """
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    flags, name, full = torch.backends.cudnn, "allow_tf32", False
+    if hasattr(flags, "conv"):  # from PyTorch 2.9 on, which does not tell the former to whoever has used this
+        flags, name, full = flags.conv, "fp32_precision", "ieee"
+    before = getattr(flags, name)
+    setattr(flags, name, full)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        setattr(flags, name, before)
 
 
 def _as_image(generated: Tensor) -> Tensor:
@@ -325,8 +330,8 @@ def _as_image(generated: Tensor) -> Tensor:
     return generated.clone().clamp(-1, 1).float()
 
 
-def _is_pair(value: object, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, (tuple, list, torch.Size)) and len(value) == 2 and all(isinstance(v, kinds) for v in value)
+def _is_pair(value: object, fits: Callable[[object], bool]) -> bool:
+    return isinstance(value, (tuple, list, torch.Size)) and len(value) == 2 and all(map(fits, value))
 
 
 def draw_tiled(generator: FoldedGenerator, noise: Tensor, previous: Tensor, side: int) -> Tensor:
@@ -426,7 +431,7 @@ def unpack(tensors: dict[str, Tensor], settings: dict, device: torch.device) -> 
 
 def holds_discriminators(path: str | Path) -> bool:
     """Whether a model file has the discriminators, too; shipped ones may be without."""
-    return any(".discriminator." in name for name in tensor_names(Path(path)))
+    return any(".discriminator." in name for name in tensor_names(to_path(path)))
 
 
 def finish(level: Level, like: Tensor) -> None:

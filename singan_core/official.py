@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from singan_core.arguments import to_path
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.model import Level, SinGAN, pick_device
@@ -46,7 +47,7 @@ def import_official(folder: str | Path, device: torch.device | str | None = None
     Of an interrupted training the complete levels are imported, and a UserWarning names the others. Raises SinGANError
     for files that are missing, damaged, do not fit together, or hold anything but tensors.
     """
-    folder, device = Path(folder), pick_device(device)
+    folder, device = to_path(folder), pick_device(device)
     trained = _trained_levels(folder)
     reals, amplitudes = _real_images(folder / "reals.pth"), _amplitudes(folder / "NoiseAmp.pth")
     complete, planned = _complete_levels(folder, trained, len(reals), len(amplitudes))

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.model import NoiseSource, seeded_noise
@@ -125,6 +126,8 @@ def fold_patches(patches: Tensor, shape: tuple[int, ...], patch_size: int) -> Te
     return total / covered
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def gpdm(
     pyramid: Pyramid,
     n: int = 1,
@@ -162,8 +165,7 @@ def gpdm(
             for _ in range(steps):
                 directions = source(next(draws), (projections, 3, patch_size, patch_size))
                 optimiser.zero_grad()
-                with torch.enable_grad():
-                    sliced_distance(picture, target, directions).backward()
+                sliced_distance(picture, target, directions).backward()
                 optimiser.step()
                 schedule.step()
             picture = picture.detach().clamp(-1, 1)
@@ -206,7 +208,7 @@ def _check(pyramid: Pyramid, patch_size: int, noise: float, **counts: int) -> No
     if not 0 <= noise < inf:
         raise SinGANError(f"noise must be a number from 0 on, got {noise!r}.")
     for name, count in {"patch_size": patch_size, **counts}.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if not is_whole(count) or count < 1:
             raise SinGANError(f"{name} must be a whole number of at least 1, got {count!r}.")
     height, width = pyramid.shape.sizes[0]
     if patch_size > min(height, width):

@@ -2,6 +2,7 @@
 
 Each patch of an image is compared with every overlapping patch of a source, so that the answer is exact; the time grows
 with the product of both numbers: about 15 s for two images of 250 px on one core. A mask or `candidates` make it less.
+`shuffle_tiles` makes a picture that has nearly all patches of another one, and none of its layout.
 """
 
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 
@@ -68,10 +70,10 @@ def nearest_patches(
             raise SinGANError("The mask sets the centre of no patch: it is empty, or at the border of the image.")
     chosen = torch.arange(len(others), device=image.device)
     if candidates is not None:
-        if isinstance(candidates, bool) or not isinstance(candidates, int) or not 1 <= candidates <= len(others):
+        if not is_whole(candidates) or not 1 <= candidates <= len(others):
             raise SinGANError(f"candidates must be a number of patches from 1 to {len(others)}, got {candidates!r}.")
         chosen = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:candidates].to(chosen)
-    if apart is not None and (isinstance(apart, bool) or not isinstance(apart, int) or apart < 1):
+    if apart is not None and (not is_whole(apart) or apart < 1):
         raise SinGANError(f"apart must be a number of pixels from 1 on, got {apart!r}.")
     patches, offered = patches[places], others[chosen]
     place, offered_place = _coordinates(places, columns), _coordinates(chosen, columns_of_source)
@@ -114,11 +116,30 @@ def border_centres(mask: Tensor, *, patch_size: int = 7) -> Tensor:
     mask: (1, 1, H, W) in [0, 1]; patch_size: side in pixels, odd. For `nearest_patches` along a border. Raises
     SinGANError for what is no mask, and an even patch_size.
     """
-    if isinstance(patch_size, bool) or not isinstance(patch_size, int) or patch_size < 1 or patch_size % 2 == 0:
+    if not is_whole(patch_size) or patch_size < 1 or patch_size % 2 == 0:
         raise SinGANError(f"patch_size must be odd, so that a patch has a centre, got {patch_size!r}.")
     inside = (check_mask(mask) >= 0.5).float()
     holds, lacks = (F.max_pool2d(each, patch_size, stride=1, padding=patch_size // 2) for each in (inside, 1 - inside))
     return holds * lacks
+
+
+def shuffle_tiles(image: Tensor, tile: int, rng: torch.Generator) -> Tensor:
+    """An image (1, 3, H, W) whose square tiles of `tile` px are in random order: the same patches but for the seams.
+
+    What is left over at the lower and the right border stays in its place. rng: of the order, on the CPU. Raises
+    SinGANError for anything that is not one image, and for tiles that do not fit into it.
+    """
+    if len(check_image(image)) != 1:
+        raise SinGANError(f"image must be one image, got a batch of {len(image)}: take image[i : i + 1].")
+    if not is_whole(tile) or not 1 <= tile <= min(image.shape[-2:]):
+        raise SinGANError(f"tile must be a number of pixels from 1 to {min(image.shape[-2:])}, got {tile!r}.")
+    down, across = (side // tile for side in image.shape[-2:])
+    whole = (..., slice(down * tile), slice(across * tile))
+    tiles = image[whole].unfold(2, tile, tile).unfold(3, tile, tile).flatten(2, 3)
+    order = torch.randperm(down * across, generator=rng).to(image.device)
+    shuffled = image.clone()
+    shuffled[whole] = tiles[:, :, order].unflatten(2, (down, across)).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+    return shuffled
 
 
 def patch_displacement(images: Tensor, source: Tensor, **options: object) -> Tensor:

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from singan_core.arguments import checked_seed
 from singan_core.claims import load_claims
-from singan_core.config import checked_seed
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
 from singan_core.images import OWN, data_folder, is_hidden, sample_names

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 
@@ -66,7 +67,7 @@ def pyramid_shape(size: Size, *, min_size: int = 25, max_size: int = 250, scale_
     no pyramid.
     """
     sides = tuple(size)
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in (*sides, min_size, max_size)):
+    if len(sides) != 2 or not all(is_whole(side) and side > 0 for side in (*sides, min_size, max_size)):
         raise SinGANError(f"Sizes are whole numbers of pixels above 0, got {sides}, {min_size=}, {max_size=}.")
     if not 0 < scale_factor < 1:
         raise SinGANError(f"scale_factor must lie between 0 and 1, got {scale_factor!r}.")

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -151,20 +152,43 @@ class Report:
     def outdated(self) -> dict[str, list[str]]:
         """Measurements that the last run of their notebook would not give again: notebook to the runs they are of.
 
-        Since then that very run has failed, or the code of the notebook or of the package has become another edition.
+        Since then that very run has failed, or the code of the notebook or of the package has become another edition,
+        which has not measured the same for the claim with any seed and picture.
         """
-        editions: dict[str, str] = {}
-        for run in sorted(self.runs, key=lambda run: datetime.fromisoformat(run.outcome.finished)):
-            editions[run.outcome.name] = run.outcome.edition
         failed = {(each.name, each.seed, each.image) for each in (run.outcome for run in self.runs) if each.error}
         found: dict[str, list[str]] = {}
         for summary in self.summaries:
-            name = summary.claim.notebook
+            name, editions = summary.claim.notebook, self._valid_editions(summary)
             for run in summary.runs:
-                older = run.edition is not None and run.edition != editions.get(name, run.edition)
+                older = None not in (editions, run.edition) and run.edition not in editions
                 if (older or (name, run.seed, run.image) in failed) and run.run not in found.setdefault(name, []):
                     found[name].append(run.run)
         return {name: runs for name, runs in found.items() if runs}
+
+    @property
+    def confirmed(self) -> int:
+        """How many measurements are of an earlier edition, but stand: the latest one has measured the same."""
+        stand = ((self._valid_editions(summary) or set(), summary) for summary in self.summaries)
+        return sum(
+            run.edition in editions and run.edition != self._latest_editions[summary.claim.notebook]
+            for editions, summary in stand
+            for run in summary.runs
+        )
+
+    @cached_property
+    def _latest_editions(self) -> dict[str, str]:
+        """That of the last run of each notebook."""
+        runs = sorted(self.runs, key=lambda run: datetime.fromisoformat(run.outcome.finished))
+        return {run.outcome.name: run.outcome.edition for run in runs}
+
+    def _valid_editions(self, summary: Summary) -> set[str] | None:
+        """Those whose measurements of a claim stand for the latest one: itself, and what a run with it has confirmed.
+
+        None where there is no run of the notebook.
+        """
+        if (latest := self._latest_editions.get(summary.claim.notebook)) is None:
+            return None
+        return {latest}.union(*(run.confirms for run in summary.runs if run.edition == latest))
 
     @property
     def shown(self) -> list[str]:
@@ -419,6 +443,8 @@ def _warnings(report: Report) -> list[str]:
         f"{failed} of the runs failed: their errors stand in the sections of the notebooks.": failed > 0,
         f"In {disagreeing} of the claims single runs have another verdict than all together.": disagreeing > 0,
         f"Further runs may change {open_} of the verdicts: those within the scatter.": open_ > 0,
+        f"Measurements by earlier code: {report.confirmed}. They stand, for the latest has measured the same for their "
+        "claims with another seed or picture.": report.confirmed > 0,
         f"Out of date, but counted: measurements of {_listed(report.outdated)}. The code behind them has changed "
         "since, or the run has failed. Run these again.": bool(report.outdated),
         f"The claims cannot be read: {report.problem}": bool(report.problem),

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from singan_core.arguments import to_path
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import write_text
@@ -122,14 +124,15 @@ def load_or_make(
     in data/pretrained and then in the run store, by the method's name, the image and the settings. The picture is kept
     as PNG and has 256 steps, also where it was made just now. retrain, store and the variables: see `load_or_train`.
 
-    Raises SinGANError for what the method refuses, and for a place that cannot be written.
+    Raises SinGANError for what the method refuses, other settings, and a place that cannot be written.
     """
+    settings = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
     key = picture_key(method, image, settings)
     shipped = None if retrain else shipped_picture(key)
     note_pyramid(key, shipped=shipped is not None, discriminators=False)
     if shipped is not None:
         return load_image(shipped)
-    folder = Path(store or store_folder()).expanduser() / key
+    folder = to_path(store or store_folder()) / key
     if _trained(folder, retrain, PICTURE):
         return load_image(folder / PICTURE)
     with _only_one(folder, progress):
@@ -150,7 +153,10 @@ def picture_key(method: Callable[..., Tensor], image: Tensor, settings: dict[str
     """Name of a picture that a method makes, 16 hexadecimal digits: a hash of method, image and settings."""
     image = check_image(image).detach()
     digest = hashlib.sha256(f"{FORMAT_VERSION} {method.__name__} {tuple(image.shape)}".encode())
-    digest.update(json.dumps(settings, sort_keys=True).encode())
+    try:
+        digest.update(json.dumps(settings, sort_keys=True).encode())
+    except TypeError as error:
+        raise SinGANError(f"Settings of {method.__name__} must be numbers and texts, got {settings!r}.") from error
     digest.update(image.cpu().contiguous().numpy())
     return digest.hexdigest()[:16]
 
@@ -174,7 +180,7 @@ def store_folder() -> Path:
     Raises SinGANError where there is none of them.
     """
     if chosen := os.environ.get("SINGAN_RUNS"):
-        return Path(chosen).expanduser()
+        return to_path(chosen)
     checkout = Path(__file__).resolve().parents[1]
     if (checkout / "pyproject.toml").exists():
         return checkout / "runs"
@@ -188,7 +194,7 @@ def run_folder(
     image: Tensor, config: TrainConfig, store: str | Path | None = None, targets: Targets | None = None
 ) -> Path:
     """Where the run of this image, these settings and these targets is kept, whether it exists or not."""
-    return Path(store or store_folder()).expanduser() / run_key(image, config, targets)
+    return to_path(store or store_folder()) / run_key(image, config, targets)
 
 
 def load_run(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:

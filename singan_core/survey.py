@@ -10,7 +10,6 @@ import dataclasses
 import io
 import itertools
 import math
-import numbers
 import re
 import secrets
 import time
@@ -24,7 +23,7 @@ import numpy as np
 from scipy.special import ndtri
 from torch import Tensor
 
-from singan_core.config import checked_seed
+from singan_core.arguments import checked_seed, is_whole
 from singan_core.errors import SinGANError
 from singan_core.files import check_writable, write_text
 from singan_core.images import check_image
@@ -88,7 +87,7 @@ def plan_trials(
     """
     if kind not in CHOICES:
         raise SinGANError(f"A survey is {' or '.join(CHOICES)}, not {kind!r}.")
-    if isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < 2:
+    if not is_whole(count) or count < 2:
         raise SinGANError(f"A survey needs 2 trials or more, got {count!r}.")
     if not all(isinstance(each, Mapping) for each in (photographs, samples)) or not all(
         isinstance(each, Mapping) for each in samples.values()
@@ -242,7 +241,7 @@ def confusion(answers: Sequence[Answer], *, level: float = 0.95, draws: int = 20
     level outside (0, 1) and a seed below 0.
     """
     check_level(level)
-    if isinstance(draws, bool) or not isinstance(draws, numbers.Integral) or draws < 1:
+    if not is_whole(draws) or draws < 1:
         raise SinGANError(f"A bootstrap needs 1 draw or more, got {draws!r}.")
     rng = _generator(seed)
     by_rater: dict[str, list[bool]] = {}

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Mapping
 
-import numpy as np
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.pyramid import PyramidShape, same_proportions
@@ -22,7 +22,7 @@ def checked_targets(targets: Targets | None, shape: PyramidShape) -> Targets:
         raise SinGANError(f"targets must be a dictionary, level to picture, got {type(targets).__name__}.")
     height, width = shape.sizes[-1]
     for level, picture in targets.items():
-        if isinstance(level, bool) or not isinstance(level, (int, np.integer)) or not 0 <= level < len(shape):
+        if not is_whole(level) or not 0 <= level < len(shape):
             raise SinGANError(f"targets has a picture for level {level!r}: the levels are 0 to {len(shape) - 1}.")
         check_image(picture, name := f"targets[{level}]")
         if len(picture) != 1:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from singan_core.arguments import to_path
 from singan_core.batchnorm import counting_twice
 from singan_core.colours import find_palette, quantise
 from singan_core.config import TrainConfig
@@ -58,7 +59,7 @@ def train(
     looks for that when it reports, and no diverged state is saved), and for a checkpoint that cannot be read, written,
     or belongs to another training.
     """
-    checkpoint = None if checkpoint is None else Path(checkpoint)
+    checkpoint = None if checkpoint is None else to_path(checkpoint)
     device = pick_device(device)
     shape, reals = training_images(image, config, device, targets)
     base = _checked_base(base, config, shape, device)

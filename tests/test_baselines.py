@@ -279,6 +279,8 @@ def test_what_cannot_be_matched_is_explained():
         match_histograms(noise(), noise(), torch.zeros(1, 1, 20, 26))
     with pytest.raises(SinGANError, match="reference must be"):
         match_histograms(noise(), None)
+    with pytest.raises(SinGANError, match="One reference is needed"):
+        match_histograms(noise(), torch.cat([noise(), noise(seed=1)]))
     with pytest.raises(SinGANError, match="image must be"):
         match_histograms(None, noise())
 
@@ -499,6 +501,8 @@ def test_back_projection_brings_any_picture_into_line(photograph):
         (noise().expand(2, -1, -1, -1), 2, {}),
         (noise(), 2, {"iterations": 0}),
         (noise(), 2, {"kernels": 1.5}),
+        (noise(), 2, {"seed": -1}),
+        (noise(), 2, {"seed": 0.5}),
         (noise(2, 2), 1, {}),
     ],
 )
@@ -506,6 +510,13 @@ def test_back_projection_brings_any_picture_into_line(photograph):
 def test_what_cannot_be_enlarged_is_explained(enlarge: Enlarge, image, factor, options):
     with pytest.raises(SinGANError):
         enlarge(image, factor, **{"iterations": 1} | options)
+
+
+@pytest.mark.parametrize(("enlarge", "small"), BOTH)
+def test_numbers_of_numpy_are_taken(enlarge: Enlarge, small):
+    numpys = {name: np.int64(value) for name, value in small.items()}
+    same = enlarge(noise(13, 17), np.float32(2), iterations=np.int64(2), seed=np.int64(1), **numpys)
+    assert torch.equal(same, enlarge(noise(13, 17), 2, iterations=2, seed=1, **small))
 
 
 def test_zssr_needs_something_to_learn_from():

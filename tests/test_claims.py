@@ -353,7 +353,7 @@ def test_result_file_holds_measurement_and_circumstances_but_no_verdict(folders:
     stored = json.loads(text)
     assert stored["measured"] == {"early": 0.5, "late": 2.0}
     assert (stored["image"], stored["commit"]) == ("peaks", current_commit())
-    about = {"claim", "profile", "seed", "image", "torch", "device", "commit", "edition", "time"}
+    about = {"claim", "profile", "seed", "image", "torch", "device", "commit", "edition", "confirms", "time"}
     assert set(stored) == about | {"measured"}
     assert "reproduced" not in text
 
@@ -363,6 +363,35 @@ def test_a_result_remembers_the_edition_of_its_notebook(folders: Path, monkeypat
     monkeypatch.setenv("SINGAN_EDITION", "abc")
     record("report-growth", profile="smoke", seed=4, early=1, late=2)
     assert [run.edition for run in results("report-growth", "smoke").runs] == [None, "abc"]
+
+
+def confirmed(monkeypatch: pytest.MonkeyPatch, edition: str, late: float, **about: object) -> frozenset[str]:
+    """What a run with this edition confirms by what it measures."""
+    monkeypatch.setenv("SINGAN_EDITION", edition)
+    return record("report-growth", profile="smoke", seed=3, early=1, late=late, **about).confirms
+
+
+def test_a_result_confirms_the_editions_that_had_measured_the_same(folders: Path, monkeypatch):
+    assert confirmed(monkeypatch, "a", 2.0) == set()
+    assert confirmed(monkeypatch, "a", 2.0) == set()  # its own edition needs no confirmation
+    assert confirmed(monkeypatch, "b", 2.0) == {"a"}
+    assert confirmed(monkeypatch, "c", 2.0 * (1 + module.ROUNDING / 2)) == {"a", "b"}
+    assert confirmed(monkeypatch, "a", 2.0) == {"b", "c"}
+    (run,) = results("report-growth", "smoke").runs
+    assert run.confirms == {"b", "c"}
+
+
+@pytest.mark.parametrize("about", [{"image": "peaks"}, {"late": 2.001}], ids=["another picture", "another value"])
+def test_a_result_that_differs_confirms_nothing(folders: Path, monkeypatch, about):
+    confirmed(monkeypatch, "a", 2.0)
+    assert confirmed(monkeypatch, "b", **{"late": 2.0} | about) == set()
+
+
+def test_a_result_confirms_none_that_it_cannot_read(folders: Path, monkeypatch):
+    confirmed(monkeypatch, "a", 2.0)
+    (path,) = (folders / "smoke" / "results").iterdir()
+    path.write_text(path.read_text(encoding="utf-8").replace('"confirms": []', '"confirms": 7'), encoding="utf-8")
+    assert confirmed(monkeypatch, "b", 2.0) == set()
 
 
 def test_without_a_picture_the_file_is_named_by_the_seed_alone(folders: Path):

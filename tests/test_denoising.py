@@ -271,6 +271,13 @@ def test_pure_colours_are_no_damage():
     assert torch.equal(inpaint_extremes(image), image)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 9), (9, 1), (1, 1)])
+def test_filters_keep_the_size_of_pictures_of_one_pixel(height, width):
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    for filtered in (nonlocal_means(image, 0.5), total_variation(image, 0.1), median_filter(image)):
+        assert filtered.shape == image.shape and torch.isfinite(filtered).all()
+
+
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True])
 def test_strengths_of_filters_out_of_range_are_refused(picture, value):
     for method in (total_variation, nonlocal_means):

@@ -103,6 +103,14 @@ def test_the_mask_of_a_large_input_stays_in_its_place(own_inputs, tmp_path):
     assert torch.equal(page.mask.image(), mask[..., ::2, ::2])
 
 
+def test_a_damaged_mask_of_an_input_is_told(own_inputs, picture, tmp_path):
+    save_image(picture, own_inputs / "edit_hill.png")
+    (own_inputs / "edit_hill_mask.png").write_bytes(b"no picture")
+    explorer = Explorer.of_sample("hill", profile="smoke", store=tmp_path)
+    with pytest.raises(SinGANError, match=r"edit_hill_mask\.png"):
+        explorer.input("edit")
+
+
 def test_an_input_without_a_mask_waits_for_its_marks(own_inputs, picture, tmp_path):
     save_image(picture.flip(-1), own_inputs / "edit_hill.png")
     explorer = Explorer.of_sample("hill", profile="smoke", store=tmp_path)

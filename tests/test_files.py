@@ -69,6 +69,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    path = tmp_path / ("x" * 250 + ".txt")
+    write_text(path, "text")
+    assert path.read_text() == "text"
+
+
 def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     path = tmp_path / "file.txt"
     write_text(path, "old")

@@ -287,6 +287,13 @@ def test_sixteen_bit_gray_keeps_its_precision(tmp_path, file_format):
     assert torch.equal(image, from_array(array))
 
 
+@pytest.mark.parametrize("clear", [300, 65535])
+def test_a_transparent_gray_level_of_sixteen_bits_shows_white(tmp_path, clear):
+    array = np.array([[0, 300, 40000, 65535]], np.uint16)
+    loaded = load_image(written(tmp_path, encode(Image.fromarray(array), "PNG", transparency=clear)))
+    assert torch.equal(loaded, from_array(np.where(array == clear, 65535, array).astype(np.uint16)))
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 def test_gray_tiff_is_positive_whichever_value_it_has_for_white(tmp_path, kind, photometric):
@@ -845,6 +852,41 @@ def test_pictures_of_ones_own_are_found_by_name_too_and_hide_no_bundled_one(samp
     assert sample_names() == ["mountains", "my_cat", "tree"]
     assert_is_image(sample_image("my_cat"), 9, 11)
     assert_is_image(sample_image("tree"), 5, 7)
+
+
+def test_hidden_files_are_no_samples(samples):
+    for place in ("images", "own"):
+        (samples / place).mkdir(exist_ok=True)
+        (samples / place / "._tree.png").write_bytes(b"what macOS leaves beside tree.png in archives")
+    assert sample_names() == ["mountains", "tree"]
+
+
+def test_samples_with_a_mask_are_listed(samples):
+    assert sample_names(with_mask=True) == ["tree"]
+
+
+@pytest.mark.parametrize("name", [Path("tree"), None, 3])
+def test_a_sample_is_asked_for_by_its_name(samples, name):
+    with pytest.raises(SinGANError, match="by its name"):
+        sample_image(name)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_picture_that_may_not_be_read_is_explained(tmp_path):
+    path = written(tmp_path, encode(Image.fromarray(noise(2, 2)), "PNG"))
+    path.chmod(0)
+    with pytest.raises(SinGANError, match="may not read"):
+        load_image(path)
+
+
+def test_a_refused_permission_is_explained(tmp_path, monkeypatch):
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = written(tmp_path, encode(Image.fromarray(noise(2, 2)), "PNG"))
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(SinGANError, match="may not read"):
+        load_image(path)
 
 
 def test_pictures_of_ones_own_may_have_a_suffix_in_capitals(samples):

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from operator import attrgetter
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from singan_core import SinGAN, SinGANError, TrainConfig, train
-from singan_core.model import draw_tiled, noise_shape, pack, pad_noise
+from singan_core.model import draw_tiled, full_float32, noise_shape, pack, pad_noise
 from singan_core.networks import Generator, initialise, pad
 from singan_core.pyramid import resize, upsample
 
@@ -202,6 +203,42 @@ def test_a_saved_model_draws_the_same_pictures(model, tmp_path):
     for own, other in zip(loaded.levels, model.levels, strict=True):
         assert own.amplitude == other.amplitude
         assert (own.history == other.history).all()
+
+
+def test_a_model_is_saved_and_loaded_at_home(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model.save("~/model.safetensors")
+    assert (tmp_path / "model.safetensors").exists()
+    assert torch.equal(SinGAN.load("~/model.safetensors", "cpu").z_star, model.z_star)
+
+
+@pytest.fixture
+def tf32_settings():
+    """PyTorch's settings of TF32 are after the test what they were before."""
+    names = ("cudnn.conv", "cudnn.rnn", "cudnn")
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("PyTorch before 2.9")
+    flags = [(attrgetter(name)(torch.backends), attrgetter(name)(torch.backends).fp32_precision) for name in names]
+    yield
+    for flag, value in flags:
+        flag.fp32_precision = value
+
+
+@pytest.mark.parametrize("value", ["ieee", "tf32", "none"])
+def test_drawing_leaves_the_precision_of_convolutions_as_somebody_has_set_it(model, tf32_settings, value):
+    conv = torch.backends.cudnn.conv
+    conv.fp32_precision = value
+    with full_float32():
+        assert conv.fp32_precision == "ieee"
+    model.sample(1)
+    assert conv.fp32_precision == value
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_drawing_leaves_the_older_setting_of_tf32_as_it_is(model, tf32_settings, value):
+    torch.backends.cudnn.allow_tf32 = value
+    model.sample(1)
+    assert torch.backends.cudnn.allow_tf32 is value
 
 
 def test_a_model_without_discriminators_can_be_saved_and_drawn_from(model, tmp_path):

@@ -237,6 +237,23 @@ def test_a_picture_depends_on_seed_and_number_alone(pyramid, method):
     assert not torch.equal(two[1:], one) and not torch.equal(other, one)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("method", [gpnn, gpdm])
+def test_pictures_are_made_also_where_gradients_are_switched_off(picture, method, mode):
+    options = {"passes": 1} if method is gpnn else {"steps": 2, "projections": 4}
+    outside = method(build_pyramid(picture, min_size=18, max_size=40), **options)
+    with mode():
+        assert torch.equal(method(build_pyramid(picture, min_size=18, max_size=40), **options), outside)
+
+
+@pytest.mark.parametrize("method", [gpnn, gpdm])
+def test_counts_of_numpy_are_taken(pyramid, method):
+    options = {"passes": 1} if method is gpnn else {"steps": 1, "projections": 2}
+    numpys = {name: np.int64(value) for name, value in options.items()}
+    same = method(pyramid, np.int64(1), seed=np.int64(2), patch_size=np.int64(5), **numpys)
+    assert torch.equal(same, method(pyramid, 1, seed=2, patch_size=5, **options))
+
+
 @pytest.mark.parametrize("method", [gpnn, gpdm])
 def test_a_patch_may_be_as_large_as_the_coarsest_level(pyramid, method):
     options = {"passes": 1} if method is gpnn else {"steps": 1, "projections": 1}

@@ -15,6 +15,7 @@ from singan_core.patches import (
     nearest_patches,
     patch_displacement,
     patch_repetition,
+    shuffle_tiles,
 )
 
 
@@ -222,3 +223,31 @@ def test_a_mask_sets_the_pixels_where_it_is_a_half_or_more():
 def test_only_odd_patches_have_a_centre(side):
     with pytest.raises(SinGANError, match="must be odd"):
         border_centres(torch.zeros(1, 1, 8, 8), patch_size=side)
+
+
+# -- shuffled tiles
+
+
+@given(height=st.integers(1, 17), width=st.integers(1, 17), tile=st.integers(1, 17), seed=st.integers(0, 99))
+def test_tiles_are_permuted_and_the_rest_stays(height, width, tile, seed):
+    tile = min(tile, height, width)
+    image = noise(height, width, seed)
+    shuffled = shuffle_tiles(image, tile, torch.Generator().manual_seed(seed))
+    corners = [(i, j) for i in range(0, height - tile + 1, tile) for j in range(0, width - tile + 1, tile)]
+    order = torch.randperm(len(corners), generator=torch.Generator().manual_seed(seed)).tolist()
+    expected = image.clone()
+    for (i, j), k in zip(corners, order, strict=True):
+        row, column = corners[k]
+        expected[..., i : i + tile, j : j + tile] = image[..., row : row + tile, column : column + tile]
+    assert torch.equal(shuffled, expected)
+
+
+@pytest.mark.parametrize("tile", [0, 17, 2.0, True])
+def test_tiles_that_do_not_fit_are_refused(tile):
+    with pytest.raises(SinGANError, match="tile must be a number of pixels from 1 to 16"):
+        shuffle_tiles(noise(), tile, torch.Generator())
+
+
+def test_tiles_of_one_image_at_a_time_are_shuffled():
+    with pytest.raises(SinGANError, match="must be one image"):
+        shuffle_tiles(noise(n=2), 4, torch.Generator())

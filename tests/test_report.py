@@ -106,9 +106,11 @@ def measure(
     commit: str | None = "abc1234",
     claim: str = "x-more",
     edition: str | None = None,
+    confirms: tuple[str, ...] = (),
 ) -> None:
     """Leave the measurement of one run for the claim x-more, or another one of the same quantity."""
     result = {"claim": claim, "profile": "laptop", "seed": seed, "image": image, "commit": commit, "edition": edition}
+    result["confirms"] = confirms
     name = "-".join(filter(None, [claim, image, f"seed{seed}.json"]))
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results" / name).write_text(json.dumps(result | {"measured": {"the_ratio": ratio}}))
@@ -575,6 +577,25 @@ def test_measurements_of_an_older_edition_are_named(folder):
     measure(folder, 4.0, seed=2)  # not by a batch: nothing is known of it
     for page in pages(folder):
         assert "Out of date, but counted: measurements of 03\\_sweep (seed 1)." in page.replace("03_s", "03\\_s")
+
+
+def test_measurements_of_an_older_edition_stand_where_the_last_one_has_measured_the_same(folder):
+    run(folder, seed=0, edition="new")
+    measure(folder, 2.0, seed=0, edition="new", confirms=("old",))
+    measure(folder, 3.0, seed=1, edition="old")
+    for page in pages(folder):
+        assert "Measurements by earlier code: 1. They stand" in page and "Out of date" not in page
+    measure(folder, 4.0, seed=2, edition="older")
+    for page in pages(folder):
+        assert "Measurements by earlier code: 1." in page and "(seed 2)" in page
+
+
+def test_only_the_last_edition_confirms(folder):
+    run(folder, seed=0, edition="new")
+    measure(folder, 2.0, seed=0, edition="older", confirms=("old",))
+    measure(folder, 3.0, seed=1, edition="old")
+    for page in pages(folder):
+        assert "(seed 0; seed 1)" in page and "They stand" not in page
 
 
 def test_measurements_of_a_run_that_has_failed_since_are_named(folder):

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -383,6 +384,18 @@ def test_other_settings_and_other_images_make_other_pictures(made, picture):
     load_or_make(darkened, picture, store=store, progress=False, by=0.5)
     load_or_make(darkened, picture.flip(-1), store=store, progress=False, by=0.25)
     assert darkened.made == 3
+
+
+def test_numbers_of_numpy_are_the_same_settings(made, picture):
+    first, store = made
+    for by in (np.float64(0.25), np.float32(0.25)):
+        assert torch.equal(first, load_or_make(darkened, picture, store=store, progress=False, by=by))
+    assert darkened.made == 1
+
+
+def test_settings_that_are_no_numbers_or_texts_are_refused(made, picture):
+    with pytest.raises(SinGANError, match="darkened must be numbers and texts"):
+        load_or_make(darkened, picture, store=made[1], progress=False, by=picture)
 
 
 def test_a_picture_is_made_again_when_asked(made, picture):

@@ -138,6 +138,12 @@ def test_a_photograph_too_small_for_a_pair_is_refused():
         reduced_pair(torch.zeros(1, 3, 3, 2), 4, 10)
 
 
+@pytest.mark.parametrize("factor", [2.5, 2.0])
+def test_a_pair_of_a_broken_factor_is_refused(picture, factor):
+    with pytest.raises(SinGANError, match="whole factor"):
+        reduced_pair(picture, factor, 10)
+
+
 def test_a_photograph_too_thin_for_a_pair_is_refused():
     with pytest.raises(SinGANError, match="take a larger photograph"):
         reduced_pair(torch.zeros(1, 3, 1, 40), 4, 10)

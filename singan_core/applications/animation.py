@@ -3,6 +3,7 @@
 import io
 import math
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from singan_core.arguments import is_number, is_whole, to_path
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
@@ -54,7 +56,7 @@ def animate(
     Source: the supplement's section on animation; see `noise_walk`. Raises SinGANError for values out of range.
     """
     for name, value in (("alpha", alpha), ("beta", beta)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise SinGANError(f"{name} must be a number from 0 to 1, got {value!r}.")
     return model.draw(frames, noise_walk(model, alpha, beta, seed), size=size, start_scale=start_scale)
 
@@ -100,9 +102,9 @@ def save_animation(frames: Tensor, path: str | Path, *, fps: float = 10, size: S
 
     Raises SinGANError for another suffix, values out of range, a missing or failing ffmpeg and unwritable places.
     """
-    path = Path(path).expanduser()
+    path = to_path(path)
     check_image(frames, "frames")
-    if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 1 <= fps <= 50:
+    if not is_number(fps) or not 1 <= fps <= 50:
         raise SinGANError(f"fps must be a number of frames per second from 1 to 50, got {fps!r}.")
     writers = {".gif": _gif, ".mp4": _mp4}
     if path.suffix.lower() not in writers:
@@ -118,7 +120,11 @@ def save_animation(frames: Tensor, path: str | Path, *, fps: float = 10, size: S
 def _gif(pictures: np.ndarray, fps: float, path: Path) -> None:
     first, *others = (Image.fromarray(picture) for picture in pictures)
     encoded = io.BytesIO()  # as in images.save_image: a full disk must not pass unnoticed
-    first.save(encoded, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0)
+    try:
+        first.save(encoded, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0)
+    except struct.error as error:
+        size = f"{first.height} x {first.width} pixels"
+        raise SinGANError(f"Frames of {size} are too large for a GIF, whose sides have at most 65535.") from error
     path.write_bytes(encoded.getvalue())
 
 
@@ -141,6 +147,6 @@ def _checked_size(size: Size) -> Size:
         height, width = size
     except (TypeError, ValueError):
         height = width = math.nan
-    if not all(isinstance(side, (int, np.integer)) and 1 <= side <= MAX_SIDE for side in (height, width)):
+    if not all(is_whole(side) and 1 <= side <= MAX_SIDE for side in (height, width)):
         raise SinGANError(f"size must be (height, width) in whole pixels from 1 to {MAX_SIDE}, got {size!r}.")
     return height, width

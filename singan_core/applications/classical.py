@@ -12,6 +12,7 @@ from skimage.transform import pyramid_gaussian
 from skimage.transform import resize as interpolate
 from torch import Tensor
 
+from singan_core.arguments import is_number, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 
@@ -83,7 +84,7 @@ def multiband_blend(images: Sequence[Tensor], masks: Sequence[Tensor], *, levels
     """
     if not images or len(images) != len(masks):
         raise SinGANError(f"One mask for each image is needed, got {len(masks)} masks and {len(images)} images.")
-    if isinstance(levels, bool) or not isinstance(levels, int) or not 0 <= levels <= 20:
+    if not is_whole(levels) or not 0 <= levels <= 20:
         raise SinGANError(f"levels must be a whole number from 0 to 20, got {levels!r}.")
     if len({check_image(image, "images").shape for image in images}) > 1:
         raise SinGANError("All images must have one size, and be as many: (N, 3, H, W) with the same N, H and W.")
@@ -112,7 +113,8 @@ def match_histograms(image: Tensor, reference: Tensor, mask: Tensor | None = Non
     at least 0.5, a pasted object for instance, are given the histogram of the whole reference, all others stay as they
     are bit for bit. By scikit-image. Raises SinGANError for a mask that sets nothing, and anything that is no image.
     """
-    check_image(reference, "reference")
+    if len(check_image(reference, "reference")) != 1:
+        raise SinGANError(f"One reference is needed, got a batch of {len(reference)}: reference[i : i + 1].")
     whole = torch.ones(1, 1, *image.shape[-2:]) if mask is None and isinstance(image, Tensor) else mask
     inside = _set_pixels(image, image, whole)
     colours, chosen = _pixels(image), inside.ravel()
@@ -127,7 +129,7 @@ def median_filter(image: Tensor, size: int = 3) -> Tensor:
 
     size: an odd number from 1 on; 1 changes nothing. By scikit-image; at the border the nearest pixel is repeated.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or not size % 2:
+    if not is_whole(size) or size < 1 or not size % 2:
         raise SinGANError(f"size must be an odd number of pixels from 1 on, got {size!r}.")
     return _filtered(image, lambda colours: filters.median(colours, np.ones((size, size, 1))))
 
@@ -148,7 +150,12 @@ def nonlocal_means(image: Tensor, strength: float) -> Tensor:
     al. 2005): patches of 7x7 px, at most 11 px away.
     """
     _check_positive("strength", strength)
-    return _filtered(image, lambda colours: restoration.denoise_nl_means(colours, h=strength, channel_axis=-1))
+
+    def averaged(colours: np.ndarray) -> np.ndarray:
+        found = restoration.denoise_nl_means(colours, h=strength, channel_axis=-1)
+        return found.reshape(colours.shape)  # it drops sides of one pixel
+
+    return _filtered(image, averaged)
 
 
 def inpaint_extremes(image: Tensor) -> Tensor:
@@ -177,7 +184,7 @@ def _filtered(image: Tensor, method: Callable[[np.ndarray], np.ndarray]) -> Tens
 
 
 def _check_positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+    if not is_number(value) or not 0 < value < np.inf:
         raise SinGANError(f"{name} must be a number above 0, got {value!r}.")
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singan_core.applications.super_resolution import enlarged_size
+from singan_core.arguments import checked_seed, is_whole
 from singan_core.errors import SinGANError
 from singan_core.pyramid import resize
 
@@ -65,8 +66,9 @@ def deep_image_prior(
     """
     height, width = enlarged_size(image, factor)
     for name, value in (("iterations", iterations), ("kernels", kernels), ("scales", scales)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_whole(value) or value < 1:
             raise SinGANError(f"{name} must be a whole number from 1 on, got {value!r}.")
+    seed = checked_seed(seed)
     if min(height, width) < 4:
         raise SinGANError(f"The result would have {width}x{height} px, too few for a network: enlarge it more.")
     while scales > 1 and min(height, width) < 4 * 2**scales:

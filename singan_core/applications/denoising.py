@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from singan_core.applications.super_resolution import enlarged_size, super_resolve
-from singan_core.config import checked_seed
+from singan_core.arguments import checked_seed, is_number, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.model import SinGAN
@@ -34,7 +34,7 @@ def salt_and_pepper(image: Tensor, psnr: float = REPORT_PSNR, *, seed: int = 0) 
     anything that is not one image.
     """
     _check_one(image)
-    if isinstance(psnr, bool) or not isinstance(psnr, (int, float)) or not -1000 <= psnr <= 1000:
+    if not is_number(psnr) or not -1000 <= psnr <= 1000:
         raise SinGANError(f"psnr must be a number of dB from -1000 to 1000, got {psnr!r}.")
     pixels = image[0].flatten(1).double().cpu().numpy()
     rng = np.random.default_rng(checked_seed(seed))
@@ -66,9 +66,9 @@ def reinject(
     Source: the report RecVis, II.A. Raises SinGANError for values out of range and anything that is not one image.
     """
     _check_one(image)
-    if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= 100:
+    if not is_whole(times) or not 1 <= times <= 100:
         raise SinGANError(f"times must be a whole number from 1 to 100, got {times!r}.")
-    if isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0 <= noise <= 100:
+    if not is_number(noise) or not 0 <= noise <= 100:
         raise SinGANError(f"noise must be a number from 0 to 100, got {noise!r}.")
     scale = len(model.levels) - 1 if scale is None else scale
     louder = replace(model, levels=[replace(level, amplitude=noise * level.amplitude) for level in model.levels])
@@ -99,7 +99,7 @@ def super_resolve_tiles(
     height, width = image.shape[-2:]
     overlap = model.config.layers if overlap is None else overlap
     pair = isinstance(grid, (tuple, list)) and len(grid) == 2
-    whole = pair and all(isinstance(each, int) and not isinstance(each, bool) for each in (*grid, overlap))
+    whole = pair and all(map(is_whole, (*grid, overlap)))
     if not whole or not (1 <= grid[0] <= height and 1 <= grid[1] <= width and overlap >= 0):
         raise SinGANError(
             f"grid is (rows, columns), from 1 to the sides of the picture ({height}, {width}), and overlap a number of "

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from singan_core.arguments import is_number, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 from singan_core.model import SinGAN
@@ -81,7 +82,7 @@ def paste(image: Tensor, part: Tensor, shift: tuple[int, int]) -> tuple[Tensor, 
     chosen = check_mask(part, tuple(image.shape[-2:])) >= 0.5
     if not chosen.any():
         raise SinGANError("The mask is empty: there is no part to copy.")
-    if len(shift) != 2 or not all(isinstance(step, int) for step in shift):
+    if len(shift) != 2 or not all(map(is_whole, shift)):
         raise SinGANError(f"shift must be two whole numbers, rows and columns, got {shift!r}.")
     for side, places, step in zip(chosen.shape[2:], chosen[0, 0].nonzero().unbind(dim=1), shift, strict=True):
         if not 0 <= int(places.min()) + step <= int(places.max()) + step < side:
@@ -137,6 +138,6 @@ def _redraw(
 
 
 def _checked(name: str, pixels: float) -> float:
-    if isinstance(pixels, bool) or not isinstance(pixels, (int, float)) or not 0 <= pixels < math.inf:
+    if not is_number(pixels) or not 0 <= pixels < math.inf:
         raise SinGANError(f"{name} must be a number of pixels from 0 on, got {pixels!r}.")
     return pixels

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
@@ -18,7 +19,7 @@ def painting_config(config: TrainConfig, scale: int, colours: int = 5) -> TrainC
     like paintings then, and the level learns what to make of them. The authors have 5. Raises SinGANError for values
     out of range.
     """
-    if isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
+    if not is_whole(scale) or scale < 1:
         raise SinGANError(f"scale must be a level from 1 on, got {scale!r}: level 0 has no input.")
     return replace(config, quantised_level=scale, quantised_colours=colours)
 

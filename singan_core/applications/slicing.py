@@ -14,7 +14,8 @@ from torch import Tensor
 
 from singan_core.applications.classical import multiband_blend
 from singan_core.applications.editing import edit
-from singan_core.config import TrainConfig, checked_seed
+from singan_core.arguments import checked_seed
+from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.model import SinGAN

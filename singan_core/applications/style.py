@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from singan_core.arguments import is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.texture import FeatureStack, TextureLoss
@@ -34,7 +35,7 @@ def style_transfer(
         check_image(image, name)
         if len(image) != 1:
             raise SinGANError(f"{name} must be one image, got a batch of {len(image)}.")
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
+    if not is_whole(iterations) or iterations < 1:
         raise SinGANError(f"iterations must be a whole number from 1 on, got {iterations!r}.")
     if not (style_weight >= 0 and learning_rate > 0):
         raise SinGANError(f"Weights are from 0 on, rates above 0, got {style_weight=} and {learning_rate=}.")

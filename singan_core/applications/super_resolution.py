@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from singan_core.arguments import is_number, is_whole
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, from_array, to_array
@@ -55,9 +56,14 @@ def reduced_pair(photograph: Tensor, factor: int, max_size: int) -> tuple[Tensor
 
     Gives the small picture, whose longer side has `max_size` px or as many as the photograph allows, and the large one,
     `factor` times as high and wide. Both have 256 steps, as files have them; computed in float64, they are the same
-    everywhere. Raises SinGANError for a photograph that is too small for it and anything that is not one image.
+    everywhere. Raises SinGANError for a photograph that is too small for it, a factor that is no whole number,
+    and anything that is not one image.
     """
     enlarged_size(photograph, factor)
+    if not is_whole(factor):
+        raise SinGANError(
+            f"A pair needs a whole factor, so that both sizes are whole numbers of pixels; got {factor!r}."
+        )
     longer = max(photograph.shape[-2:])
     ratio = min(max_size, longer // factor) / longer
     height, width = (round(ratio * side) for side in photograph.shape[-2:])
@@ -82,10 +88,10 @@ def enlarged_size(image: Tensor, factor: float) -> Size:
 
 def _steps(factor: float, count: int | None = None) -> tuple[int, float]:
     """How many steps enlarge by `factor`, by default the authors' number, and by how much each does."""
-    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor <= 64:
+    if not is_number(factor) or not 1 <= factor <= 64:
         raise SinGANError(f"factor must be a number from 1 to 64, got {factor!r}.")
     if count is None:
         count = max(1, round(math.log(factor) / math.log(STEP)))
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 100:
+    if not is_whole(count) or not 1 <= count <= 100:
         raise SinGANError(f"steps must be a whole number from 1 to 100, got {count!r}.")
     return count, factor ** (1 / count)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from singan_core.applications.super_resolution import enlarged_size
+from singan_core.arguments import checked_seed, is_whole
 from singan_core.errors import SinGANError
 from singan_core.pyramid import resize
 
@@ -58,8 +59,9 @@ def zero_shot_super_resolution(
     """
     enlarged_size(image, factor)
     for name, value in (("iterations", iterations), ("kernels", kernels), ("layers", layers), ("crop", crop)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1 + (name == "layers"):
+        if not is_whole(value) or value < 1 + (name == "layers"):
             raise SinGANError(f"{name} must be a whole number from {1 + (name == 'layers')} on, got {value!r}.")
+    seed = checked_seed(seed)
     if SMALLEST_SHARE * min(image.shape[-2:]) < 2 * factor:
         raise SinGANError(
             f"An image of {image.shape[-1]}x{image.shape[-2]} px leaves nothing to learn from at factor={factor:g}: "

@@ -1,0 +1,33 @@
+"""What users give as a number: Python's own and numpy's, but no bool, which would count as 0 or 1; and as a path."""
+
+import numbers
+import os
+from pathlib import Path
+from typing import Any
+
+from singan_core.errors import SinGANError
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number by its type: 3 and numpy.int64(3) are, 3.0 and True are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number by its type, of Python or numpy, and no bool. It may be infinite or NaN."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def checked_seed(seed: int) -> int:
+    """A seed for noise, as an int; SinGANError for anything but a whole number from 0 on."""
+    if not is_whole(seed) or seed < 0:
+        raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
+    return int(seed)
+
+
+def to_path(path: str | os.PathLike[str]) -> Path:
+    """A path, with ~ for the home folder. Raises SinGANError for anything else."""
+    try:
+        return Path(os.path.expanduser(path))
+    except TypeError as error:
+        raise SinGANError(f"A path must be a str or a pathlib.Path, got {type(path).__name__}.") from error

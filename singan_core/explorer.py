@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 
 from singan_core.applications import edit, harmonize, paint_to_image
 from singan_core.applications.editing import BLUR, EDIT_DILATION, HARMONIZE_DILATION
+from singan_core.arguments import to_path
 from singan_core.config import TrainConfig, resolve_profile
 from singan_core.drawing import Colour, Drawing, Point
 from singan_core.errors import SinGANError
@@ -243,11 +244,12 @@ class Explorer:
         """Write the result as PNG to `folder` and return the path; its name says what it is. An older one stays."""
         drawn = self.after(settings, full_size=full_size)
         name = f"{self.name}-{settings.task}-level{settings.scale}-seed{settings.seed}"
-        path = Path(folder) / f"{name}.png"
+        folder = to_path(folder)
+        path = folder / f"{name}.png"
         for number in itertools.count(2):
             if not path.exists():
                 break
-            path = Path(folder) / f"{name}-{number}.png"
+            path = folder / f"{name}-{number}.png"
         save_image(drawn, path)
         return path
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from singan_core.arguments import to_path
 from singan_core.errors import SinGANError
 
 INCEPTION_URL = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
@@ -61,7 +62,7 @@ class PublishedWeights:
         """
         named = os.environ.get(self.variable)
         if named:
-            return Path(named)
+            return to_path(named)
         cached = Path(torch.hub.get_dir(), "checkpoints", self.url.rsplit("/", 1)[-1])
         if cached.exists():
             return cached
@@ -155,7 +156,7 @@ class InceptionFeatures(nn.Module):
         self.Conv2d_2b_3x3 = _ConvBlock(32, 64, kernel_size=3, padding=1)
         self.Conv2d_3b_1x1 = _ConvBlock(64, 80, kernel_size=1)
         self.Conv2d_4a_3x3 = _ConvBlock(80, 192, kernel_size=3)
-        published.load_into(self, Path(weights) if weights is not None else published.find(allow_download))
+        published.load_into(self, to_path(weights) if weights is not None else published.find(allow_download))
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from PIL import Image
 from torch import Tensor
 
+from singan_core.arguments import to_path
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
 from singan_core.images import mask_to_array, to_array
@@ -84,7 +85,7 @@ class PictureGrid(Figure):
 def profile_folder(profile: str) -> Path:
     """Where all runs of a profile leave what they made: in $SINGAN_FIGURES, else `figures` in the checkout or here."""
     if chosen := os.environ.get("SINGAN_FIGURES"):
-        return Path(chosen) / profile
+        return to_path(chosen) / profile
     checkout = Path(__file__).resolve().parents[1]
     in_checkout = (checkout / "pyproject.toml").exists()
     return (checkout if in_checkout else Path.cwd()) / "figures" / profile

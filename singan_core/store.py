@@ -199,7 +199,7 @@ def run_folder(
 
 def load_run(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:
     """The pyramid of a finished run. Raises SinGANError when the folder holds none, or a damaged one."""
-    folder = Path(folder)
+    folder = to_path(folder)
     if not os.path.exists(folder / MODEL):
         unfinished = os.path.exists(folder / CHECKPOINT)
         state = "is not finished yet: train it again and it resumes" if unfinished else "holds no trained pyramid"

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import ndtri
 from torch import Tensor
 
-from singan_core.arguments import checked_seed, is_whole
+from singan_core.arguments import checked_seed, is_whole, to_path
 from singan_core.errors import SinGANError
 from singan_core.files import check_writable, write_text
 from singan_core.images import check_image
@@ -189,8 +189,9 @@ class Survey:
         Raises SinGANError where one cannot write, and where a file of this name holds anything but the first of these
         answers.
         """
-        check_writable(Path(folder))
-        path = Path(folder) / f"survey-{self.trials[0].kind}-{self.rater}.csv"
+        folder = to_path(folder)
+        check_writable(folder)
+        path = folder / f"survey-{self.trials[0].kind}-{self.rater}.csv"
         if path.exists():
             before = read_answers([path])
             if self.answers[: len(before)] != before:
@@ -221,7 +222,7 @@ def read_answers(paths: str | Path | Sequence[str | Path]) -> list[Answer]:
     rater to the same trial.
     """
     answers: dict[tuple[str, str, int], Answer] = {}
-    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
+    for path in map(to_path, [paths] if isinstance(paths, str | Path) else paths):
         for number, line in _lines(path)[1:]:
             given = _parsed(line, f"{path}, line {number}")
             if answers.setdefault((given.rater, given.kind, given.trial), given) != given:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from singan_core.arguments import to_path
 from singan_core.errors import SinGANError
 from singan_core.features import PublishedWeights, check_side, orthonormal_filters
 
@@ -58,7 +59,7 @@ class VGG16Features(nn.Module):
         self.features = nn.Sequential(*layers[:-1])  # numbers its layers as the published file does
         for name, values in (("mean", (0.485, 0.456, 0.406)), ("deviation", (0.229, 0.224, 0.225))):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
-        published.load_into(self, Path(weights) if weights is not None else published.find(allow_download))
+        published.load_into(self, to_path(weights) if weights is not None else published.find(allow_download))
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
+from singan_core.arguments import to_path
 from singan_core.drawing import INK, Colour, Drawing, Point
 from singan_core.errors import SinGANError
 from singan_core.explorer import (
@@ -181,7 +182,7 @@ class ExplorerPanel:
         model: SinGAN | None = None,
         canvas: Any = None,
     ):
-        self.profile, self.store, self.folder = profile, store, Path(folder)
+        self.profile, self.store, self.folder = profile, store, to_path(folder)
         self.explorer = Explorer.of_sample(name, profile=profile, store=store)
         if model is not None:
             self.explorer.use(model)
@@ -513,7 +514,7 @@ class SurveyPanel:
         height: int = 240,
         timer: Callable[[float, Callable[[], None]], Any] = threading.Timer,
     ):
-        self.survey, self.folder, self.height, self.timer = survey, Path(folder), height, timer
+        self.survey, self.folder, self.height, self.timer = survey, to_path(folder), height, timer
         survey.file(self.folder)
         kind = survey.trials[0].kind
         self.pictures = [ipywidgets.Image(format="png") for _ in survey.trials[0].images]

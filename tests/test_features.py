@@ -234,6 +234,9 @@ def test_environment_names_the_file(published: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(published))
     url = f"http://127.0.0.1:1/{published.name}"
     assert default_features(64, url=url).name.startswith("inception-64-")
+    monkeypatch.setenv("HOME", str(published.parent))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, f"~/{published.name}")
+    assert default_features(64, url=url).name.startswith("inception-64-")
 
 
 def test_file_named_in_the_environment_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

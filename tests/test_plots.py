@@ -377,6 +377,11 @@ class TestFiles:
         assert figures_folder("smoke") == figures / "smoke" / "drawn_hills-seed1"
         assert profile_folder("smoke") == figures / "smoke"
 
+    def test_figures_may_lie_at_home(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("SINGAN_FIGURES", "~/figures")
+        assert profile_folder("smoke") == tmp_path / "figures" / "smoke"
+
     @pytest.mark.parametrize("variant", ["..", "a/b", "Seed1", "seed 1", "seed1\n"])
     def test_variants_that_are_no_plain_names_are_refused(self, figures, monkeypatch, variant):
         monkeypatch.setenv("SINGAN_VARIANT", variant)

@@ -274,6 +274,13 @@ def test_a_file_grows_with_its_survey(tmp_path):
     assert survey.save(tmp_path) == tmp_path / "survey-paired-anna.csv"
 
 
+def test_a_file_may_lie_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    survey = survey_of("anna", "lr")
+    assert survey.save("~/here") == tmp_path / "here" / "survey-paired-anna.csv"
+    assert read_answers("~/here/survey-paired-anna.csv") == survey.answers
+
+
 @pytest.mark.parametrize("choices", ["", "r", "l", "lrrl"])
 def test_the_answers_of_another_survey_are_not_overwritten(tmp_path, choices):
     path = survey_of("anna", "lrl").save(tmp_path)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.ticker import LogLocator
 
 from benchmarks import common, quality
 from benchmarks.levels import as_model, matrix_resize, train_on_reference, warm_up
@@ -186,12 +187,14 @@ def draw(points: Sequence[Point], found: dict[str, list[Point]]) -> plots.Figure
                 axes.plot(times, values, ".-", color=colour, lw=0.6, markersize=3, alpha=0.5)
             seconds = [point["seconds"] for point in curve]
             axes.plot(seconds, [point[name] for point in curve], "o-", color=colour, label=method, markersize=4)
-        axes.set_xscale("log")
-        if name in DISTANCES:
-            axes.set_yscale("log")
-        axes.set_xlabel("training time (s)")
-        axes.set_ylabel(label)
-    panels[0].legend(fontsize=8, frameon=False)
+        axes.set(
+            xlabel="training time (s)", ylabel=label, xscale="log", yscale="log" if name in DISTANCES else "linear"
+        )
+        for axis in (axes.xaxis, axes.yaxis) if name in DISTANCES else (axes.xaxis,):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(found), frameon=False)
     return figure
 
 

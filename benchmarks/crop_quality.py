@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from benchmarks import common, quality
@@ -174,10 +175,10 @@ def draw(pairs: Pairs) -> plots.Figure:
         axes.plot([number - 0.2, number + 0.2], [mean, mean], color="black")
     axes.axhline(1.0, color="0.5", linewidth=0.8)
     axes.set_xticks(range(len(MEASURES)), MEASURES.values())
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:.2f}")
-    axes.yaxis.set_minor_formatter("{x:.2f}")
-    axes.set_ylabel("windows / whole images")
+    axes.set(yscale="log", ylabel="windows / whole images")
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=(1, 2, 5, 10)))  # a factor of two or less holds no decade
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
     return figure
 
 

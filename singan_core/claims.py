@@ -60,6 +60,9 @@ _RESULT = ("claim", "profile", "seed", "image", "commit", "measured")
 ROUNDING = 1e-4
 """Share of a value by which it may differ where the same is computed by other code or on another processor."""
 
+TIMES = "seconds"
+"""Quantities whose names begin so are times: no two runs measure the same."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -90,7 +93,7 @@ class Verdict:
 
     image: the name of the picture, None where the notebook takes none. commit: see `current_commit`. edition: of the
     notebook, as the batch has it (see `planning.edition`); None for a measurement outside of a batch. confirms: earlier
-    editions with which this very run had measured the same, up to ROUNDING.
+    editions with which this very run had measured the same, times left out and up to ROUNDING, and had this verdict.
     """
 
     claim: Claim
@@ -325,8 +328,8 @@ def record(claim_id: str, /, *, profile: str | None, seed: int, image: str | Non
 
     image: the name of the picture, in a notebook that has the parameter `image_name`. measured: the quantities that the
     claim declares, all of them and no others, as finite numbers (none for a claim that is not testable). An earlier
-    result of the same claim, profile, seed and picture is replaced; where it had the same values, its edition is kept
-    as confirmed.
+    result of the same claim, profile, seed and picture is replaced; where it had the same verdict and values, times
+    left out, its edition is kept as confirmed.
 
     Raises SinGANError for an unknown claim, profile or quantity, and for a place that cannot be written.
     """
@@ -363,7 +366,9 @@ def _confirmed_by(run: Verdict, path: Path) -> frozenset[str]:
         before = _read_result(path, {run.claim.id: run.claim})
     except SinGANError:
         return frozenset()
-    same = all(math.isclose(value, before.measured[name], rel_tol=ROUNDING) for name, value in run.measured.items())
+    values = {name: value for name, value in run.measured.items() if not name.startswith(TIMES)}
+    same = all(math.isclose(value, before.measured[name], rel_tol=ROUNDING) for name, value in values.items())
+    same = same and run.outcome == before.outcome
     return (before.confirms | {before.edition}) - {run.edition, None} if same else frozenset()
 
 

@@ -387,6 +387,16 @@ def test_a_result_that_differs_confirms_nothing(folders: Path, monkeypatch, abou
     assert confirmed(monkeypatch, "b", **{"late": 2.0} | about) == set()
 
 
+def test_times_need_not_be_the_same_to_confirm_but_the_verdict_has_to(folders: Path, monkeypatch):
+    times = {"id": "report-times", "measured": {"seconds": "training time"}, "rule": {"reproduced": "seconds > 10"}}
+    written(folders.parent / "data", ENTRY | times)
+    confirmed = {}
+    for edition, seconds in (("a", 20.0), ("b", 11.0), ("c", 9.0)):
+        monkeypatch.setenv("SINGAN_EDITION", edition)
+        confirmed[edition] = record("report-times", profile="smoke", seed=3, seconds=seconds).confirms
+    assert confirmed == {"a": set(), "b": {"a"}, "c": set()}
+
+
 def test_a_result_confirms_none_that_it_cannot_read(folders: Path, monkeypatch):
     confirmed(monkeypatch, "a", 2.0)
     (path,) = (folders / "smoke" / "results").iterdir()

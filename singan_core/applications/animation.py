@@ -3,7 +3,6 @@
 import io
 import math
 import shutil
-import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +23,9 @@ from singan_core.pyramid import Size, resize
 
 MIN_SIZE, FIRST_STEP = 20, 0.05
 """The authors' coarsest side in pixels, and the share of new noise in the first step of the walk."""
+
+LARGEST_GIF = 2**16 - 1
+"""Pixels of a side: the format has two bytes for it."""
 
 
 def animation_config(config: TrainConfig) -> TrainConfig:
@@ -118,13 +120,12 @@ def save_animation(frames: Tensor, path: str | Path, *, fps: float = 10, size: S
 
 
 def _gif(pictures: np.ndarray, fps: float, path: Path) -> None:
+    height, width = pictures.shape[1:3]
+    if max(height, width) > LARGEST_GIF:
+        raise SinGANError(f"{height} x {width} pixels are too many for a GIF: a side has {LARGEST_GIF} at most.")
     first, *others = (Image.fromarray(picture) for picture in pictures)
     encoded = io.BytesIO()  # as in images.save_image: a full disk must not pass unnoticed
-    try:
-        first.save(encoded, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0)
-    except struct.error as error:
-        size = f"{first.height} x {first.width} pixels"
-        raise SinGANError(f"Frames of {size} are too large for a GIF, whose sides have at most 65535.") from error
+    first.save(encoded, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0)
     path.write_bytes(encoded.getvalue())
 
 

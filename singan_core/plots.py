@@ -13,7 +13,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from torch import Tensor
 from singan_core.arguments import to_path
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
-from singan_core.images import mask_to_array, to_array
+from singan_core.images import check_image, mask_to_array, to_array
 from singan_core.metrics import Interval
 from singan_core.model import HISTORY_COLUMNS, SinGAN
 from singan_core.networks import receptive_field
@@ -155,7 +155,11 @@ def show_images(
     same_scale: one size for all pixels; False: one height for all pictures. Raises SinGANError for an empty sequence,
     tensors that are not pictures, and titles that do not match in number.
     """
-    arrays = [_shown(image[None]) for batch in images for image in (batch if batch.ndim == 4 else batch[None])]
+    batches = list(images) if isinstance(images, Iterable) else [images]
+    for batch in batches:
+        if not isinstance(batch, Tensor):
+            check_image(batch, "each picture")  # raises, and says how it becomes one
+    arrays = [_shown(image[None]) for batch in batches for image in (batch if batch.ndim == 4 else batch[None])]
     if not arrays:
         raise SinGANError("There is no picture to show: the sequence is empty.")
     titles = [""] * len(arrays) if titles is None else list(titles)

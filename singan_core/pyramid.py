@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from singan_core.arguments import is_whole
+from singan_core.arguments import is_number, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 
@@ -69,7 +69,7 @@ def pyramid_shape(size: Size, *, min_size: int = 25, max_size: int = 250, scale_
     sides = tuple(size)
     if len(sides) != 2 or not all(is_whole(side) and side > 0 for side in (*sides, min_size, max_size)):
         raise SinGANError(f"Sizes are whole numbers of pixels above 0, got {sides}, {min_size=}, {max_size=}.")
-    if not 0 < scale_factor < 1:
+    if not is_number(scale_factor) or not 0 < scale_factor < 1:
         raise SinGANError(f"scale_factor must lie between 0 and 1, got {scale_factor!r}.")
     short, long = min(size), max(size)
     # whole-number arithmetic: max_size is a promise, and floating point would sometimes make it one pixel more
@@ -115,7 +115,11 @@ def resize(image: Tensor, size: Size, ratio: float | None = None) -> Tensor:
     starts at the top left corner and is cut at `size`, as in the authors' code, so that a level of ceil(ratio * side)
     pixels is not stretched by the rounding. The result is clamped to [-1, 1]: bicubic interpolation overshoots, and the
     authors' code, which goes through 8-bit images here, clamps too (the quantisation itself is left out).
+
+    Raises SinGANError for a size that is no pair of whole numbers from 1 on.
     """
+    if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(is_whole(side) and side > 0 for side in size):
+        raise SinGANError(f"size must be (height, width) in whole pixels from 1 on, got {size!r}.")
     height, width = image.shape[-2:]
     rows = resize_matrix(height, size[0], ratio or size[0] / height, image.device, image.dtype)
     columns = resize_matrix(width, size[1], ratio or size[1] / width, image.device, image.dtype)

@@ -173,6 +173,16 @@ class TestShowImages:
         with pytest.raises(SinGANError):
             show_images(torch.zeros(1, 2, 8, 8))
 
+    @pytest.mark.parametrize("images", [[np.zeros((4, 4, 3), np.uint8)], np.zeros((2, 4, 4, 3), np.uint8)])
+    def test_arrays_are_refused_with_what_makes_pictures_of_them(self, images):
+        with pytest.raises(SinGANError, match="from_array"):
+            show_images(images)
+
+    @pytest.mark.parametrize("images", [None, ["mountains"], 3, [[1, 2]]])
+    def test_what_is_no_picture_at_all_is_refused(self, images):
+        with pytest.raises(SinGANError, match="each picture must be a tensor"):
+            show_images(images)
+
 
 class TestShowMaps:
     def heat(self, height: int = 20, width: int = 26, seed: int = 0) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from math import ceil
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -224,3 +225,19 @@ def test_what_a_level_leaves_of_a_picture_is_blurred_and_in_its_place():
         )
         assert centre.tolist() == pytest.approx([31.5, 61.5], abs=0.2)
     assert torch.equal(coarsened(picture, shape, len(shape) - 1), picture)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, -1), (2.5, 5), (4.0, 5), (5,), (5, 5, 5), 5, None, "ab"])
+def test_sizes_that_are_no_pair_of_whole_numbers_are_refused(size):
+    with pytest.raises(SinGANError, match="size must be"):
+        resize(torch.zeros(1, 3, 8, 8), size)
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    assert resize(torch.zeros(1, 3, 8, 8), (np.int64(4), np.uint8(5))).shape == (1, 3, 4, 5)
+
+
+@pytest.mark.parametrize("factor", [None, "0.75", 0, 1, -0.5, float("nan"), True])
+def test_scale_factors_that_are_none_are_refused(factor):
+    with pytest.raises(SinGANError, match="scale_factor must lie between 0 and 1"):
+        build_pyramid(torch.zeros(1, 3, 40, 40), scale_factor=factor)

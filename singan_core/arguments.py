@@ -1,4 +1,4 @@
-"""What users give as a number: Python's own and numpy's, but no bool, which would count as 0 or 1; and as a path."""
+"""Checks of what users give: numbers of Python or numpy, but no bool, which would count as 0 or 1; paths; and kinds."""
 
 import numbers
 import os
@@ -23,6 +23,12 @@ def checked_seed(seed: int) -> int:
     if not is_whole(seed) or seed < 0:
         raise SinGANError(f"seed must be a whole number from 0 on, got {seed!r}.")
     return int(seed)
+
+
+def check_kind(value: Any, kind: type, wanted: str) -> None:
+    """Raises SinGANError that asks for `wanted` if a value is not of a kind, and says what it is."""
+    if not isinstance(value, kind):
+        raise SinGANError(f"{wanted} is wanted here, got {type(value).__name__}.")
 
 
 def to_path(path: str | os.PathLike[str]) -> Path:

@@ -28,7 +28,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from PIL import Image
 from torch import Tensor
 
-from singan_core.arguments import to_path
+from singan_core.arguments import check_kind, is_whole, to_path
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
 from singan_core.images import check_image, mask_to_array, to_array
@@ -107,9 +107,11 @@ def save_figure(figure: matplotlib.figure.Figure, name: str, profile: str) -> Pa
     """Write a figure as PNG to <figures_folder(profile)>/<name>.png and return that path.
 
     name: lower-case letters, digits, `_` and `-`, without a suffix: "00_samples". An older file of that name is
-    replaced in one piece. Raises SinGANError for another name and for a place that cannot be written.
+    replaced in one piece. Raises SinGANError for another name, for what is no figure, and for a place that cannot be
+    written.
     """
-    if not re.fullmatch(r"[a-z0-9_-]+", name):
+    check_kind(figure, matplotlib.figure.Figure, "A figure, as show_images or new_figure()[0]")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+", name):
         raise SinGANError(
             f"A figure's name has lower-case letters, digits, _ and - only, without suffix; got {name!r}."
         )
@@ -128,8 +130,10 @@ def new_figure(
 ) -> tuple[Figure, Any]:
     """An empty figure of width x height inches in the common style, and its axes: one, or an array as of `subplots`.
 
-    options: those of matplotlib's Figure.subplots, such as sharey=True or width_ratios=[2, 1].
+    options: those of matplotlib's Figure.subplots, such as sharey=True or width_ratios=[2, 1]. Raises SinGANError for
+    less than one row or column.
     """
+    _check_grid(rows=rows, columns=columns)
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, **options)
     for each in np.ravel(axes):
@@ -153,8 +157,9 @@ def show_images(
     parted by newlines. columns: pictures in a row; default: as many as fit. height: of the tallest picture, in inches;
     less where a row would be wider than the page. title: above all. row_titles: one at the left of each row.
     same_scale: one size for all pixels; False: one height for all pictures. Raises SinGANError for an empty sequence,
-    tensors that are not pictures, and titles that do not match in number.
+    tensors that are not pictures, less than one column, and titles that do not match in number.
     """
+    _check_grid(columns=columns)
     batches = list(images) if isinstance(images, Iterable) else [images]
     for batch in batches:
         if not isinstance(batch, Tensor):
@@ -162,8 +167,7 @@ def show_images(
     arrays = [_shown(image[None]) for batch in batches for image in (batch if batch.ndim == 4 else batch[None])]
     if not arrays:
         raise SinGANError("There is no picture to show: the sequence is empty.")
-    titles = [""] * len(arrays) if titles is None else list(titles)
-    _check_count("titles", titles, len(arrays), "pictures")
+    titles = [""] * len(arrays) if titles is None else _checked_texts("titles", titles, len(arrays), "pictures")
     tallest = max(array.shape[0] for array in arrays)
     unit = [height / (tallest if same_scale else array.shape[0]) for array in arrays]  # inches per pixel
     widest = max(array.shape[1] * each for array, each in zip(arrays, unit, strict=True))
@@ -175,7 +179,7 @@ def show_images(
     columns = min(columns, len(arrays))
     rows = ceil(len(arrays) / columns)
     if row_titles is not None:
-        _check_count("row_titles", row_titles, rows, "rows")
+        row_titles = _checked_texts("row_titles", row_titles, rows, "rows")
 
     captions = [_CHARACTER * _longest([caption]) for caption in titles]
     sizes = np.array([[array.shape[1] * each, array.shape[0] * each] for array, each in zip(arrays, unit, strict=True)])
@@ -223,9 +227,11 @@ def show_maps(
     lines are parted by newlines. label: what the colours stand for, with its unit. columns: maps in a row. log: a
     logarithmic scale; values below a thousandth of the largest are drawn as that. outline: a mask (1, 1, h, w), whose
     border is drawn on every map and picture. Raises SinGANError for no map, for several sizes, for values that are not
-    finite, on a logarithmic scale for no positive value, and for titles that do not match in number.
+    finite, on a logarithmic scale for no positive value, for less than one column, and for titles that do not match in
+    number.
     """
-    _check_count("titles", titles, len(maps), "maps")
+    _check_grid(columns=columns)
+    titles = _checked_texts("titles", titles, len(maps), "maps")
     if len({each.shape[-2:] for each in (maps if outline is None else [*maps, outline])}) > 1:
         raise SinGANError("All maps, pictures and the outline must have one size: resize them, or draw them apart.")
     colours = _map_colours([each for each in maps if each.shape[1] == 1], log)
@@ -258,7 +264,11 @@ def show_maps(
 
 
 def plot_pyramid(pyramid: Pyramid) -> Figure:
-    """All levels of a photograph in a row at their true relative size, with number and height × width in pixels."""
+    """All levels of a photograph in a row at their true relative size, with number and height × width in pixels.
+
+    Raises SinGANError for anything but a pyramid.
+    """
+    check_kind(pyramid, Pyramid, "A pyramid, as build_pyramid(image) returns it,")
     titles = [f"level {level}\n{h} × {w}" for level, (h, w) in enumerate(pyramid.shape.sizes)]
     return show_images(pyramid.images, titles, columns=len(titles), height=1.3)
 
@@ -266,8 +276,10 @@ def plot_pyramid(pyramid: Pyramid) -> Figure:
 def plot_effective_patch(pyramid: Pyramid, layers: int) -> Figure:
     """Every level enlarged to one height, with the receptive field of `layers` 3x3 convolutions drawn on it.
 
-    The box is the patch that one output pixel sees: always as many pixels, ever less of the picture.
+    The box is the patch that one output pixel sees: always as many pixels, ever less of the picture. Raises SinGANError
+    for anything but a pyramid.
     """
+    check_kind(pyramid, Pyramid, "A pyramid, as build_pyramid(image) returns it,")
     side = receptive_field(layers)
     titles = [
         f"level {n}: {side} of {h} px\n{side / h:.0%} of the height" for n, (h, _) in enumerate(pyramid.shape.sizes)
@@ -294,6 +306,7 @@ def plot_losses(
     columns: some of HISTORY_COLUMNS. levels: default all. smooth, log, same_scale: see `plot_curves`. Raises
     SinGANError for an unknown column, a level that is not there, and a model without history (an imported one).
     """
+    check_kind(model, SinGAN, "A SinGAN, as load_or_train(image) returns it,")
     _check_columns(columns)
     levels = range(len(model.levels)) if levels is None else levels
     for level in levels:
@@ -326,7 +339,7 @@ def plot_curves(
         raise SinGANError(f"There must be a panel to draw, with 1 to {len(COLOURS)} curves.")
     if any(list(curves) != list(panels[0]) for curves in panels):
         raise SinGANError("All panels need the same names in the same order: there is one legend for all.")
-    _check_count("titles", titles, len(panels), "panels")
+    titles = _checked_texts("titles", titles, len(panels), "panels")
     down = ceil(len(panels) / 4)
     across = ceil(len(panels) / down)  # rows of about equal length
     figure, grid = new_figure(
@@ -572,9 +585,19 @@ def _longest(texts: Sequence[str]) -> int:
     return max(len(line) for text in texts for line in text.split("\n"))
 
 
-def _check_count(name: str, texts: Sequence[str], count: int, what: str) -> None:
-    if len(texts) != count:
-        raise SinGANError(f"There are {len(texts)} {name} for {count} {what}: give one for each.")
+def _checked_texts(name: str, texts: Sequence[str], count: int, what: str) -> list[str]:
+    """One text for each of `count` things, also of numbers; a single text is not a sequence of its letters."""
+    given = [texts] if isinstance(texts, str) else [str(text) for text in texts]
+    if len(given) != count:
+        raise SinGANError(f"There are {len(given)} {name} for {count} {what}: give one for each.")
+    return given
+
+
+def _check_grid(**counts: int | None) -> None:
+    """Rows and columns of a grid, by name, must be whole numbers from 1 on; None leaves them to the figure."""
+    for name, count in counts.items():
+        if count is not None and (not is_whole(count) or count < 1):
+            raise SinGANError(f"{name} must be a whole number from 1 on, got {count!r}.")
 
 
 def _check_columns(columns: Sequence[str]) -> None:

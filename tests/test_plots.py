@@ -169,6 +169,26 @@ class TestShowImages:
         with pytest.raises(SinGANError, match="1 row_titles for 2 rows"):
             show_images(torch.cat([picture()] * 2), columns=1, row_titles=["a"])
 
+    def test_one_title_may_be_a_text_and_titles_may_be_numbers(self):
+        assert show_images(picture(), "ab").axes[0].texts[0].get_text() == "ab"
+        figure = show_images([picture()] * 2, [0.5, 10])
+        assert [axes.texts[0].get_text() for axes in figure.axes] == ["0.5", "10"]
+
+    def test_one_text_for_two_pictures_is_not_taken_letter_by_letter(self):
+        with pytest.raises(SinGANError, match="1 titles for 2 pictures"):
+            show_images([picture()] * 2, "ab")
+
+    @pytest.mark.parametrize("columns", [0, -1, 2.5, True, "2"])
+    def test_broken_numbers_of_columns_are_refused(self, columns):
+        for draw in (
+            lambda: show_images(picture(), columns=columns),
+            lambda: show_maps([picture()[:, :1]], ["a"], "b", columns=columns),
+            lambda: new_figure(columns=columns),
+            lambda: new_figure(rows=columns),
+        ):
+            with pytest.raises(SinGANError, match="must be a whole number from 1 on"):
+                draw()
+
     def test_what_is_no_picture_is_refused(self):
         with pytest.raises(SinGANError):
             show_images(torch.zeros(1, 2, 8, 8))
@@ -270,6 +290,11 @@ class TestPyramidFigures:
         heights = [box[3] for box in inches(plot_effective_patch(pyramid, 5))]
         assert heights == pytest.approx([heights[0]] * len(heights))
 
+    @pytest.mark.parametrize("draw", [plot_pyramid, lambda given: plot_effective_patch(given, 5)])
+    def test_a_picture_in_place_of_its_pyramid_is_refused_with_what_makes_one(self, draw):
+        with pytest.raises(SinGANError, match=r"build_pyramid\(image\).* got Tensor"):
+            draw(picture())
+
 
 class TestPlotLosses:
     def test_one_panel_per_level_and_one_line_per_column_with_the_numbers_of_the_history(self, model):
@@ -312,6 +337,10 @@ class TestPlotLosses:
         levels = [type(level)(level.generator, level.discriminator, level.amplitude) for level in model.levels]
         with pytest.raises(SinGANError, match="no history"):
             plot_losses(SinGAN(model.config, model.shape, model.z_star, levels), ["critic_real"])
+
+    def test_what_is_no_model_is_refused(self):
+        with pytest.raises(SinGANError, match=r"SinGAN.* got Tensor"):
+            plot_losses(picture(), ["critic_real"])
 
 
 class TestCurves:
@@ -398,7 +427,13 @@ class TestFiles:
         with pytest.raises(SinGANError, match="SINGAN_VARIANT"):
             figures_folder("smoke")
 
-    @pytest.mark.parametrize("name", ["", "a.png", "../a", "A", "a b"])
+    @pytest.mark.parametrize("figure", [None, b"png", "a"])
+    def test_what_is_no_figure_is_refused(self, figures, figure):
+        with pytest.raises(SinGANError, match=f"figure.* got {type(figure).__name__}"):
+            save_figure(figure, "a", "smoke")
+        assert not any(figures.rglob("*.png"))
+
+    @pytest.mark.parametrize("name", ["", "a.png", "../a", "A", "a b", None, 3])
     def test_names_that_are_no_plain_names_are_refused(self, figures, name):
         with pytest.raises(SinGANError, match="figure's name"):
             save_figure(show_images(picture()), name, "smoke")

@@ -5,6 +5,7 @@ of `TrainConfig`. What a command does is a few calls into the package, and only 
 """
 
 import argparse
+import io
 import itertools
 import os
 import sys
@@ -29,9 +30,11 @@ from singan_core.applications import (
     super_resolution_config,
     super_resolve,
 )
+from singan_core.applications.animation import check_film, check_walk
+from singan_core.arguments import check_count
 from singan_core.config import PROFILES, TrainConfig, resolve_profile
 from singan_core.errors import SinGANError
-from singan_core.files import read_tensors
+from singan_core.files import check_writable, read_tensors
 from singan_core.forecast import forecast
 from singan_core.images import (
     data_folder,
@@ -44,7 +47,7 @@ from singan_core.images import (
 )
 from singan_core.model import HISTORY_COLUMNS, SinGAN, pick_device, unpack
 from singan_core.plots import LOSS_LABELS, table
-from singan_core.pyramid import build_pyramid
+from singan_core.pyramid import build_pyramid, pyramid_shape
 from singan_core.store import (
     CHECKPOINT,
     MODEL,
@@ -96,18 +99,27 @@ class Training:
         """What the command makes of a profile's settings; the arguments that name single settings come after it."""
         return config
 
-    def trained(self) -> tuple[SinGAN, Tensor, Path]:
-        """The pyramid, the photograph at its size, and the folder for the pictures."""
+    def trained(self, start_scale: int = 0) -> tuple[SinGAN, Tensor, Path]:
+        """The pyramid, the photograph at its size, and the folder for the pictures, which is there.
+
+        What cannot be used afterwards is refused before it is trained: raises SinGANError for a pyramid without the
+        level at which drawing is to start, and for a folder that cannot be made.
+        """
         photo, name = find_picture(self.photo)
         config = self.config
+        sizes = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
+        levels = len(pyramid_shape(tuple(photo.shape[-2:]), **sizes))
+        if not 0 <= start_scale < levels:
+            raise SinGANError(f"start_scale must be a level from 0 to {levels - 1}, got {start_scale}.")
+        folder = named_path(self.output or SAMPLES / name)
+        check_writable(folder)
         run = run_folder(photo, config, self.store)
         known = shipped_pyramid(run.name) or any(os.path.exists(run / name) for name in (MODEL, CHECKPOINT))
         if (self.retrain or not known) and not config.quantised_level:
             print(f"training {forecast(tuple(photo.shape[-2:]), config)}, as far as can be told")
         model = load_or_train(photo, config, retrain=self.retrain, store=self.store)
         print(f"run      {run if os.path.exists(run) else f'{run.name}, shipped with the data'}")
-        sizes = {"min_size": config.min_size, "max_size": config.max_size, "scale_factor": config.scale_factor}
-        return model, build_pyramid(photo, **sizes).images[-1], self.output or SAMPLES / name
+        return model, build_pyramid(photo, **sizes).images[-1], folder
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,8 @@ class Train(Training):
     """Number of samples to draw."""
 
     def __call__(self) -> None:
-        if not 0 <= self.samples <= 10_000:
-            raise SinGANError(f"samples must be a number of pictures from 0 to 10000, got {self.samples}.")
+        if self.samples:
+            check_count("samples", self.samples)
         model, photo, folder = self.trained()
         write(folder, "original", photo)
         write(folder, "reconstruction", model.reconstruct())
@@ -352,6 +364,7 @@ class SuperResolve(Training):
             return config
 
     def __call__(self) -> None:
+        check_count("n", self.n)
         model, photo, folder = self.trained()
         images = super_resolve(model, photo, self.factor, n=self.n, seed=self.noise_seed)
         write(folder, "original", photo)
@@ -393,7 +406,9 @@ class Animate(Training):
         return animation_config(config)
 
     def __call__(self) -> None:
-        model, _, folder = self.trained()
+        check_walk(self.frames, self.walk_alpha, self.walk_beta)
+        check_film(Path(f"animation.{self.format}"), self.fps)
+        model, _, folder = self.trained(self.start_scale)
         frames = animate(
             model,
             self.frames,
@@ -543,6 +558,9 @@ COMMANDS: dict[str, type] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give the exit code: 0, 1 for a SinGANError, 130 for Ctrl-C. Exits with 2 on bad options."""
     command = None
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show should not end a command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         command = parse(sys.argv[1:] if argv is None else argv)
         failed = command() or 0

@@ -25,6 +25,18 @@ def checked_seed(seed: int) -> int:
     return int(seed)
 
 
+def check_count(name: str, count: int) -> None:
+    """Raises SinGANError for anything but a number of pictures from 1 to 10000."""
+    if not is_whole(count) or not 1 <= count <= 10_000:
+        raise SinGANError(f"{name} must be a whole number of pictures from 1 to 10000, got {count!r}.")
+
+
+def check_size(size: Any) -> None:
+    """Raises SinGANError for anything but (height, width) in whole pixels from 1 on."""
+    if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(is_whole(side) and side > 0 for side in size):
+        raise SinGANError(f"size must be (height, width) in whole pixels from 1 on, got {size!r}.")
+
+
 def check_kind(value: Any, kind: type, wanted: str) -> None:
     """Raises SinGANError that asks for `wanted` if a value is not of a kind, and says what it is."""
     if not isinstance(value, kind):

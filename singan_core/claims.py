@@ -466,7 +466,7 @@ def figure_text(value: str | float) -> str:
     """A published or measured figure as text, numbers to at least four digits."""
     if isinstance(value, str):
         return value
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 9_999.5 else f"{value:.4g}"
 
 
 # -- rules

@@ -241,8 +241,8 @@ def _checked(name: str, kind: type, value: Any) -> Any:
     low, high = _RANGES[name]
     number = is_number(value) and abs(value) < math.inf
     if not number or (kind is int and value != int(value)) or not low <= value <= high:
-        what = "a whole number" if kind is int else "a number"
-        raise SinGANError(f"{name} must be {what} from {low:g} to {high:g}, got {value!r}.")
+        wanted = f"a whole number from {low} to {high}" if kind is int else f"a number from {low:g} to {high:g}"
+        raise SinGANError(f"{name} must be {wanted}, got {value!r}.")
     return kind(value)
 
 

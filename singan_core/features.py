@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from singan_core.arguments import to_path
+from singan_core.arguments import checked_seed, to_path
 from singan_core.errors import SinGANError
 
 INCEPTION_URL = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
@@ -195,7 +195,8 @@ class RandomFilterBank:
 
 def orthonormal_filters(seed: int) -> Tensor:
     """64 random orthonormal filters (64, 3, 5, 5); the first is constant, so that the others have zero mean."""
-    directions = torch.randn(75, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(checked_seed(seed))
+    directions = torch.randn(75, 64, generator=generator, dtype=torch.float64)
     directions[:, 0] = 1  # the other 63 become orthogonal to it
     basis, triangle = torch.linalg.qr(directions)
     basis = basis * triangle.diagonal().sign()  # the sign of a column would be the choice of the library

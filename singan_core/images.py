@@ -214,7 +214,8 @@ def _sample_files(masks: bool) -> dict[str, Path]:
 
 
 def _files_in(folder: Path, masks: bool) -> dict[str, Path]:
-    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES] if os.path.isdir(folder) else []
+    there = sorted(folder.iterdir(), reverse=True) if os.path.isdir(folder) else []  # cat.jpg wins over cat.png
+    files = [file for file in there if file.suffix.lower() in SUFFIXES]
     files = [file for file in files if not file.name.startswith(".")]  # macOS puts ._cat.jpg beside cat.jpg in archives
     return {file.stem.removesuffix("_mask"): file for file in files if file.stem.endswith("_mask") == masks}
 
@@ -250,6 +251,10 @@ def _read(path: str | Path) -> np.ndarray:
                 raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")
             picture.load()
             negative = getattr(picture, "tag_v2", {}).get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0  # white is 0
+            if picture.mode == "I" and picture.format not in ("PNG", "PPM"):  # there it is how Pillow reads 16 bits
+                raise SinGANError(
+                    f"{path} has integers of 32 bits or with a sign, whose full scale is unknown: save it with 8 or 16."
+                )
             return _decoded_to_array(_turn_upright(picture), negative)
     except SinGANError:
         raise
@@ -280,12 +285,8 @@ def _decoded_to_array(picture: Image.Image, negative: bool) -> np.ndarray:
         values = np.asarray(picture).astype(np.uint16)
         opacity = np.where(values == picture.info["transparency"], 0, 65535)
         return np.stack([values, values, values, opacity], axis=-1).astype(np.uint16)
-    if picture.mode == "I":
-        values = np.asarray(picture)
-        # Older Pillow reads 16-bit PNG in this mode; of true 32-bit integers the full scale is unknown.
-        if values.min() < 0 or values.max() > 65535:
-            raise SinGANError("The picture has 32-bit integers beyond 0 to 65535; save it with 8 or 16 bits.")
-        return values.astype(np.uint16)
+    if picture.mode == "I":  # 16 bits, see `_read`
+        return np.asarray(picture).astype(np.uint16)
     if picture.mode == "F":
         return np.asarray(picture)
     if picture.mode.startswith("I;16"):  # of which Pillow makes no positive, as it does of 8 bits

@@ -14,6 +14,7 @@ from skimage.filters.rank import entropy
 from torch import Tensor
 
 from singan_core import metrics
+from singan_core.arguments import checked_seed, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
 from singan_core.metrics import Interval
@@ -55,7 +56,7 @@ def local_entropy(image: Tensor, side: int, *, bins: int = 32) -> Tensor:
     pixels fills them; with 256 it could not, and nearly every window that has any texture would look alike.
     """
     _check_side(side)
-    if not 2 <= bins <= 256:
+    if not is_whole(bins) or not 2 <= bins <= 256:
         raise SinGANError(f"bins is a whole number from 2 to 256, got {bins!r}.")
     steps = ((_one_gray(image)[0, 0] + 1) / 2 * bins).floor().clamp(0, bins - 1).to(torch.uint8)
     return torch.from_numpy(entropy(steps.numpy(), np.ones((side, side), np.uint8)))[None, None]
@@ -65,9 +66,12 @@ def gradient_energy(image: Tensor) -> Tensor:
     """Squared length of the gradient of an image's gray levels, (1, 1, H, W), in (intensity per pixel) squared.
 
     The image is (1, 3, H, W) with sides of at least 2 px. Differences are taken across two pixels, at the border from
-    one to the next.
+    one to the next. Raises SinGANError for a side of one pixel.
     """
-    down, right = torch.gradient(_one_gray(image), dim=(2, 3))
+    gray = _one_gray(image)
+    if min(gray.shape[-2:]) < 2:
+        raise SinGANError(f"A gradient needs sides of 2 px or more, got {_size(gray)}.")
+    down, right = torch.gradient(gray, dim=(2, 3))
     return down.square() + right.square()
 
 
@@ -93,11 +97,14 @@ def rank_correlation(a: Tensor, b: Tensor, *, block: int, resamples: int = 1000,
     the true 0 in 88 % of 200 trials with blocks of 22 px, in 82 % with 11 px, in 21 % with single pixels. None helps
     against layers that go through the whole picture: with such, 56 %.
 
-    Raises SinGANError for maps of different sizes, maps with one value only, and fewer than 4 blocks.
+    Raises SinGANError for maps of different sizes, maps with one value only, fewer than 4 blocks, and a seed or a
+    number of resamples that is none.
     Source: block bootstrap, Künsch 1989, here with blocks that do not overlap.
     """
     if _check_map(a).shape != _check_map(b).shape:
-        raise SinGANError(f"The maps have {_size(a)} and {_size(b)} px; bring them to one size.")
+        raise SinGANError(f"The maps have {_size(a)} and {_size(b)} px; compute them at one size.")
+    if not is_whole(resamples) or resamples < 1:
+        raise SinGANError(f"resamples must be a whole number from 1 on, got {resamples!r}.")
     if min(values.max() - values.min() for values in (a, b)) == 0:
         raise SinGANError("A map has the same value everywhere: it has no order that could correlate with another.")
     blocks = _block_numbers(a.shape[-2], a.shape[-1], block)
@@ -105,7 +112,7 @@ def rank_correlation(a: Tensor, b: Tensor, *, block: int, resamples: int = 1000,
     count = int(blocks.max()) + 1
     if count < 4:
         raise SinGANError(f"Blocks of {block} px give only {count} in maps of {_size(a)} px: take smaller ones.")
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn = np.random.default_rng(checked_seed(seed)).multinomial(count, np.full(count, 1 / count), size=resamples)
     with np.errstate(invalid="ignore"):  # a draw of blocks in which a map is constant has no correlation: nan
         low, high = np.nanquantile([_spearman(*groups, times[blocks]) for times in drawn], [0.025, 0.975])
     return Interval(_spearman(*groups, np.ones_like(blocks)), float(low), float(high), count)
@@ -136,7 +143,7 @@ def quarter_share(values: Tensor) -> float:
 
 def _block_numbers(height: int, width: int, block: int) -> np.ndarray:
     """The number of each pixel's block, (height * width,): each side is cut into equal parts of about `block` px."""
-    if block < 1:
+    if not is_whole(block) or block < 1:
         raise SinGANError(f"block is a side in pixels, at least 1, got {block!r}.")
     down, across = max(1, round(height / block)), max(1, round(width / block))
     rows, columns = np.arange(height) * down // height, np.arange(width) * across // width
@@ -171,7 +178,7 @@ def _check_map(values: Tensor) -> Tensor:
 
 
 def _check_side(side: int) -> None:
-    if side < 1 or side % 2 == 0:
+    if not is_whole(side) or side < 1 or side % 2 == 0:
         raise SinGANError(f"The side of a window is an odd number of pixels, for one in the middle; got {side!r}.")
 
 

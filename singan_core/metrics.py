@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from singan_core.arguments import is_whole
+from singan_core.arguments import checked_seed, is_whole
 from singan_core.errors import SinGANError
 from singan_core.features import FeatureExtractor
 from singan_core.images import check_image, check_mask
@@ -101,7 +101,8 @@ def sliced_wasserstein_levels(
     Wasserstein-1 distances are averaged. Where the counts differ, the smaller set is read at the larger's quantiles.
 
     Unit: intensity, where the image range is 2. Two images that differ by a constant d in all channels are about
-    sqrt(2 / pi) d = 0.8 d apart. Raises SinGANError if no level is as large as a patch, or a number is below 1.
+    sqrt(2 / pi) d = 0.8 d apart. Raises SinGANError if no level is as large as a patch, a number is below 1, or the
+    seed is none.
     Source: Karras et al. 2018 (section 5), here with all patches instead of a draw, and intensities as they are.
     """
     check_image(a, "a")
@@ -109,7 +110,7 @@ def sliced_wasserstein_levels(
     _check_devices(a, b)
     if not all(is_whole(each) and each >= 1 for each in (patch_size, levels, projections)):
         raise SinGANError("patch_size, levels and projections are whole numbers of at least 1.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checked_seed(seed))
     distances: list[float] = []
     while len(distances) < levels and min(*a.shape[-2:], *b.shape[-2:]) >= patch_size:
         directions = torch.randn(projections, 3, patch_size, patch_size, generator=generator)
@@ -171,6 +172,8 @@ def structure_kept(images: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
     if len(reference) != 1 or images.shape[1:] != reference.shape[1:]:
         raise SinGANError(f"One reference of {_size(images)} px is needed, not {tuple(reference.shape)}.")
     inside = (check_mask(mask, tuple(images.shape[-2:]))[0, 0] >= 0.5).to(images.device)
+    if min(images.shape[-2:]) < 2:
+        raise SinGANError(f"Edges need sides of 2 px or more, got {_size(images)}.")
     down, right = torch.gradient(gray_levels(torch.cat([reference.to(images), images])), dim=(1, 2))
     magnitudes = (down.square() + right.square()).sqrt()[:, inside]
     if magnitudes.shape[1] < 2 or (magnitudes.std(dim=1) < 1e-9).any():

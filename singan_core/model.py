@@ -6,6 +6,7 @@ The applications (editing, harmonization, painting, ...) are thin functions over
 import contextlib
 import itertools
 import math
+import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from singan_core.arguments import checked_seed, is_number, is_whole, to_path
+from singan_core.arguments import check_count, checked_seed, is_number, is_whole, to_path
 from singan_core.colours import quantise
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
@@ -192,6 +193,8 @@ class SinGAN:
     def load(cls, path: str | Path, device: torch.device | str | None = None) -> "SinGAN":
         """Read a pyramid written by `save`; device: see `pick_device`. Raises SinGANError for anything else."""
         path = to_path(path)
+        if os.path.isdir(path):
+            raise SinGANError(f"{path} is a folder, not a file: load_run reads the folder of a run.")
         tensors, settings = read_tensors(path)
         if "iteration" in settings:
             raise SinGANError(f"{path} is the checkpoint of a training that is not finished: resume that training.")
@@ -244,8 +247,7 @@ class SinGAN:
         last: int,
         previous: Tensor | None,
     ) -> Tensor:
-        if not is_whole(n) or not 1 <= n <= 10_000:
-            raise SinGANError(f"n must be a whole number of pictures from 1 to 10000, got {n!r}.")
+        check_count("n", n)
         kernels = self.levels[last].generator.tail[0].in_channels
         together = max(1, min(SAMPLE_BATCH, BATCH_VALUES // (math.prod(shape.sizes[last]) * kernels)))
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]

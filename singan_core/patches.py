@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from singan_core.arguments import is_whole
+from singan_core.arguments import checked_seed, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 
@@ -57,8 +57,8 @@ def nearest_patches(
         check_image(each, name)
         if len(each) != 1:
             raise SinGANError(f"{name} must be one image, got a batch of {len(each)}: take {name}[i : i + 1].")
-        if not 1 <= patch_size <= min(each.shape[-2:]):
-            raise SinGANError(f"{name} has {each.shape[-2]}x{each.shape[-1]} px and no patch of {patch_size} px.")
+        if not is_whole(patch_size) or not 1 <= patch_size <= min(each.shape[-2:]):
+            raise SinGANError(f"{name} has {each.shape[-2]}x{each.shape[-1]} px and no patch of {patch_size!r} px.")
     patches, others = (F.unfold(each, patch_size)[0].T for each in (image, source.to(image)))
     columns, columns_of_source = (each.shape[-1] - patch_size + 1 for each in (image, source))
     places = torch.arange(len(patches), device=image.device)
@@ -72,7 +72,8 @@ def nearest_patches(
     if candidates is not None:
         if not is_whole(candidates) or not 1 <= candidates <= len(others):
             raise SinGANError(f"candidates must be a number of patches from 1 to {len(others)}, got {candidates!r}.")
-        chosen = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:candidates].to(chosen)
+        chosen = torch.randperm(len(others), generator=torch.Generator().manual_seed(checked_seed(seed)))
+        chosen = chosen[:candidates].to(image.device)
     if apart is not None and (not is_whole(apart) or apart < 1):
         raise SinGANError(f"apart must be a number of pixels from 1 on, got {apart!r}.")
     patches, offered = patches[places], others[chosen]

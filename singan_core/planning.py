@@ -168,14 +168,14 @@ def _fits(name: str) -> bool:
     return re.fullmatch(r"[a-z0-9_-]+", name) is not None
 
 
-def find_notebooks(names: Iterable[str | Path] | None = None) -> list[Path]:
-    """Notebooks by path, number or beginning of the name, in the given order; all of the series by default.
+def find_notebooks(names: Iterable[str | Path] | str | Path | None = None) -> list[Path]:
+    """Notebooks by path, number or beginning of the name, one or several, in the given order; by default the series.
 
     Raises SinGANError that lists what there is.
     """
     series = sorted((CHECKOUT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     found = list(series) if names is None else []
-    for name in names or []:
+    for name in [names] if isinstance(names, str | Path) else names or []:
         if not str(name):
             raise SinGANError("The name of a notebook is empty; leave the option out to run all of them.")
         if Path(name).suffix == ".ipynb":

@@ -29,9 +29,10 @@ from PIL import Image
 from torch import Tensor
 
 from singan_core.arguments import check_kind, is_whole, to_path
+from singan_core.config import resolve_profile
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
-from singan_core.images import check_image, mask_to_array, to_array
+from singan_core.images import check_image, check_mask, mask_to_array, to_array
 from singan_core.metrics import Interval
 from singan_core.model import HISTORY_COLUMNS, SinGAN
 from singan_core.networks import receptive_field
@@ -95,12 +96,12 @@ def figures_folder(profile: str) -> Path:
     """Where the figures of this run are kept: `profile_folder`, or its subfolder $SINGAN_VARIANT where that is set.
 
     A variant is a run with another seed or picture than the notebook's own. Raises SinGANError for a name that has
-    other characters than lower-case letters, digits, `_` and `-`.
+    other characters than lower-case letters, digits, `_` and `-`, and for an unknown profile.
     """
     variant = os.environ.get("SINGAN_VARIANT", "")
     if not re.fullmatch(r"[a-z0-9_-]*", variant):
         raise SinGANError(f"SINGAN_VARIANT has lower-case letters, digits, _ and - only, not {variant!r}: unset it.")
-    return profile_folder(profile) / variant
+    return profile_folder(resolve_profile(profile)) / variant
 
 
 def save_figure(figure: matplotlib.figure.Figure, name: str, profile: str) -> Path:
@@ -110,7 +111,7 @@ def save_figure(figure: matplotlib.figure.Figure, name: str, profile: str) -> Pa
     replaced in one piece. Raises SinGANError for another name, for what is no figure, and for a place that cannot be
     written.
     """
-    check_kind(figure, matplotlib.figure.Figure, "A figure, as show_images or new_figure()[0]")
+    check_kind(figure, matplotlib.figure.Figure, "A figure, as show_images returns it,")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+", name):
         raise SinGANError(
             f"A figure's name has lower-case letters, digits, _ and - only, without suffix; got {name!r}."
@@ -151,7 +152,7 @@ def show_images(
     row_titles: Sequence[str] | None = None,
     same_scale: bool = True,
 ) -> Figure:
-    """Pictures in a grid, each pixel a square: one tensor (N, 3, H, W), or a sequence of (1, 3, h, w) of any sizes.
+    """Pictures in a grid, each pixel a square: a tensor (N, 3, H, W), or a sequence of (1, 3, h, w) of any sizes.
 
     Values outside [-1, 1] are clamped; masks (1, 1, h, w) are shown in gray. titles: one below each picture; lines are
     parted by newlines. columns: pictures in a row; default: as many as fit. height: of the tallest picture, in inches;
@@ -160,7 +161,8 @@ def show_images(
     tensors that are not pictures, less than one column, and titles that do not match in number.
     """
     _check_grid(columns=columns)
-    batches = list(images) if isinstance(images, Iterable) else [images]
+    single = isinstance(images, Tensor) and images.ndim == 3
+    batches = list(images) if isinstance(images, Iterable) and not single else [images]
     for batch in batches:
         if not isinstance(batch, Tensor):
             check_image(batch, "each picture")  # raises, and says how it becomes one
@@ -227,13 +229,19 @@ def show_maps(
     lines are parted by newlines. label: what the colours stand for, with its unit. columns: maps in a row. log: a
     logarithmic scale; values below a thousandth of the largest are drawn as that. outline: a mask (1, 1, h, w), whose
     border is drawn on every map and picture. Raises SinGANError for no map, for several sizes, for values that are not
-    finite, on a logarithmic scale for no positive value, for less than one column, and for titles that do not match in
-    number.
+    finite, on a logarithmic scale for no positive value, for other tensors, less than one column, and for titles that
+    do not match in number.
     """
     _check_grid(columns=columns)
+    for each in maps:
+        if not isinstance(each, Tensor) or each.ndim != 4 or tuple(each.shape[:2]) not in ((1, 1), (1, 3)):
+            got = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+            raise SinGANError(f"A map is a tensor (1, 1, h, w), and a picture among them (1, 3, h, w); got {got}.")
+    if outline is not None:
+        check_mask(outline)
     titles = _checked_texts("titles", titles, len(maps), "maps")
     if len({each.shape[-2:] for each in (maps if outline is None else [*maps, outline])}) > 1:
-        raise SinGANError("All maps, pictures and the outline must have one size: resize them, or draw them apart.")
+        raise SinGANError("Maps, pictures and the outline must have one size: compute them at one, or draw them apart.")
     colours = _map_colours([each for each in maps if each.shape[1] == 1], log)
     columns = min(columns, len(maps))
     rows = ceil(len(maps) / columns)
@@ -335,8 +343,8 @@ def plot_curves(
     each. first: iterations before those shown. Raises SinGANError for no panel, for panels with other names than the
     first, and for titles that do not match in number.
     """
-    if not panels or not 1 <= len(panels[0]) <= len(COLOURS):
-        raise SinGANError(f"There must be a panel to draw, with 1 to {len(COLOURS)} curves.")
+    if not panels or isinstance(panels, Mapping) or not 1 <= len(panels[0]) <= len(COLOURS):
+        raise SinGANError(f"There must be a list of panels to draw, each a dictionary with 1 to {len(COLOURS)} curves.")
     if any(list(curves) != list(panels[0]) for curves in panels):
         raise SinGANError("All panels need the same names in the same order: there is one legend for all.")
     titles = _checked_texts("titles", titles, len(panels), "panels")
@@ -503,8 +511,8 @@ def table(rows: Sequence[dict[str, Any]], note: str = "") -> Table:
     Floats get three significant digits, an `Interval` is written as mean [low, high], None stays empty. Raises
     SinGANError when there is no row.
     """
-    if not rows:
-        raise SinGANError("A table needs at least one row.")
+    if not rows or isinstance(rows, Mapping):
+        raise SinGANError("A table needs a list of at least one row, each a dictionary: value by column.")
     return Table(rows, note)
 
 
@@ -535,7 +543,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     if isinstance(value, (float, np.floating)):
-        return f"{value:,.0f}" if 1000 <= abs(value) < float("inf") else f"{value:#.3g}".removesuffix(".")
+        return f"{value:,.0f}" if 999.5 <= abs(value) < float("inf") else f"{value:#.3g}".removesuffix(".")
     return str(value)
 
 

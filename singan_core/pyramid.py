@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from singan_core.arguments import is_number, is_whole
+from singan_core.arguments import check_kind, check_size, is_number, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 
@@ -116,10 +116,13 @@ def resize(image: Tensor, size: Size, ratio: float | None = None) -> Tensor:
     pixels is not stretched by the rounding. The result is clamped to [-1, 1]: bicubic interpolation overshoots, and the
     authors' code, which goes through 8-bit images here, clamps too (the quantisation itself is left out).
 
-    Raises SinGANError for a size that is no pair of whole numbers from 1 on.
+    Raises SinGANError for a size that is no pair of whole numbers from 1 on, and for what is no tensor of floating
+    point: not for one that is no picture, so that a mask or a map within [-1, 1] is resized as well.
     """
-    if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(is_whole(side) and side > 0 for side in size):
-        raise SinGANError(f"size must be (height, width) in whole pixels from 1 on, got {size!r}.")
+    check_size(size)
+    check_kind(image, Tensor, "A tensor, as load_image or from_array returns it,")
+    if not image.is_floating_point():
+        raise SinGANError(f"The values must be of floating point, in [-1, 1], not {image.dtype}: see from_array.")
     height, width = image.shape[-2:]
     rows = resize_matrix(height, size[0], ratio or size[0] / height, image.device, image.dtype)
     columns = resize_matrix(width, size[1], ratio or size[1] / width, image.device, image.dtype)

@@ -124,7 +124,8 @@ def load_or_make(
     in data/pretrained and then in the run store, by the method's name, the image and the settings. The picture is kept
     as PNG and has 256 steps, also where it was made just now. retrain, store and the variables: see `load_or_train`.
 
-    Raises SinGANError for what the method refuses, other settings, and a place that cannot be written.
+    Raises SinGANError for what the method refuses, a method without a name of its own, other settings, and a place that
+    cannot be written.
     """
     settings = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
     key = picture_key(method, image, settings)
@@ -152,6 +153,8 @@ def load_or_make(
 def picture_key(method: Callable[..., Tensor], image: Tensor, settings: dict[str, Any]) -> str:
     """Name of a picture that a method makes, 16 hexadecimal digits: a hash of method, image and settings."""
     image = check_image(image).detach()
+    if getattr(method, "__name__", "<lambda>") == "<lambda>":  # all of these would share one key
+        raise SinGANError("A picture is kept by the name of its method: give it one, def method(image, ...): ...")
     digest = hashlib.sha256(f"{FORMAT_VERSION} {method.__name__} {tuple(image.shape)}".encode())
     try:
         digest.update(json.dumps(settings, sort_keys=True).encode())
@@ -200,6 +203,8 @@ def run_folder(
 def load_run(folder: str | Path, device: torch.device | str | None = None) -> SinGAN:
     """The pyramid of a finished run. Raises SinGANError when the folder holds none, or a damaged one."""
     folder = to_path(folder)
+    if os.path.isfile(folder):
+        raise SinGANError(f"{folder} is a file, not the folder of a run: SinGAN.load reads a single file.")
     if not os.path.exists(folder / MODEL):
         unfinished = os.path.exists(folder / CHECKPOINT)
         state = "is not finished yet: train it again and it resumes" if unfinished else "holds no trained pyramid"

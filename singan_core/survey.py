@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import ndtri
 from torch import Tensor
 
-from singan_core.arguments import checked_seed, is_whole, to_path
+from singan_core.arguments import checked_seed, is_number, is_whole, to_path
 from singan_core.errors import SinGANError
 from singan_core.files import check_writable, write_text
 from singan_core.images import check_image
@@ -140,7 +140,7 @@ class Survey:
         rater: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        if not trials or not exposure > 0:
+        if not trials or not is_number(exposure) or not exposure > 0:
             raise SinGANError("A survey needs trials, and an exposure of more than 0 seconds.")
         if rater is not None and not (isinstance(rater, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", rater)):
             raise SinGANError(f"The rater is a name of 1 to 64 letters from a to z, digits, _ or -, not {rater!r}.")

@@ -100,13 +100,14 @@ class MultiscaleRandomFilters(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         side = self.filters.shape[-1]
         check_side(images, side, self.name)
-        self.to(images)
+        self.to(images.device)  # for good; of another dtype for this call alone, since half of the bits would be lost
+        filters = self.filters.to(images.dtype)
         bands = []
         while len(bands) < self._SCALES - 1 and min(images.shape[-2:]) // 2 >= side - 1 + SMALLEST_MAP:
             half = F.avg_pool2d(images, 2)
             bands.append(images - F.interpolate(half, images.shape[-2:], mode="bilinear"))
             images = half
-        return [F.conv2d(band, self.filters).relu() for band in (*bands, images)]
+        return [F.conv2d(band, filters).relu() for band in (*bands, images)]
 
 
 def make_features(name: str) -> FeatureStack:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from singan_core.arguments import to_path
+from singan_core.arguments import is_whole, to_path
 from singan_core.drawing import INK, Colour, Drawing, Point
 from singan_core.errors import SinGANError
 from singan_core.explorer import (
@@ -184,6 +184,8 @@ class ExplorerPanel:
     ):
         self.profile, self.store, self.folder = profile, store, to_path(folder)
         self.explorer = Explorer.of_sample(name, profile=profile, store=store)
+        if name not in photographs():
+            raise SinGANError(f"'{name}' is an input of a task; photographs are {', '.join(photographs())}.")
         if model is not None:
             self.explorer.use(model)
         self.uploads: dict[str, Explorer] = {}
@@ -503,7 +505,8 @@ class SurveyPanel:
     Each trial begins with a click, so that nobody misses it; the pictures disappear when their time is over, and the
     answer can be given before and after. The panel only wires widgets to a `Survey`. What goes wrong in a callback is
     told in the line `message`; answers that could not be saved are kept, and the next one or the button Save tries
-    again. Raises SinGANError for a folder that cannot be written to, or has another survey's file of this name.
+    again. Raises SinGANError for a folder that cannot be written to, or has another survey's file of this name, and for
+    a height that is none.
     """
 
     def __init__(
@@ -514,6 +517,8 @@ class SurveyPanel:
         height: int = 240,
         timer: Callable[[float, Callable[[], None]], Any] = threading.Timer,
     ):
+        if not is_whole(height) or not 1 <= height <= 2000:
+            raise SinGANError(f"height must be a whole number of pixels from 1 to 2000, got {height!r}.")
         self.survey, self.folder, self.height, self.timer = survey, to_path(folder), height, timer
         survey.file(self.folder)
         kind = survey.trials[0].kind

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from singan_core import SinGANError
-from singan_core.arguments import checked_seed, is_number, is_whole, to_path
+from singan_core.arguments import check_count, check_kind, check_size, checked_seed, is_number, is_whole, to_path
 
 
 @pytest.mark.parametrize("value", [0, -3, 10**20, np.int64(3), np.uint8(3)])
@@ -33,6 +33,31 @@ def test_a_seed_is_an_int(value):
 def test_what_is_no_seed_is_refused(value):
     with pytest.raises(SinGANError, match="seed must be a whole number from 0 on"):
         checked_seed(value)
+
+
+@pytest.mark.parametrize("value", [1, 10_000, np.int64(3)])
+def test_numbers_of_pictures_pass(value):
+    check_count("n", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 10_001, 2.0, True, "3", None])
+def test_what_is_no_number_of_pictures_is_refused_by_its_name(value):
+    with pytest.raises(SinGANError, match=r"^frames must be a whole number of pictures from 1 to 10000, got "):
+        check_count("frames", value)
+
+
+def test_sizes_are_pairs_of_whole_numbers():
+    for size in ((1, 2), [3, np.int64(4)]):
+        check_size(size)
+    for size in (5, (5,), (1, 2, 3), (0, 3), (2.0, 3), "23", None):
+        with pytest.raises(SinGANError, match=r"size must be \(height, width\)"):
+            check_size(size)
+
+
+def test_what_is_of_another_kind_is_named():
+    check_kind(True, int, "A number")
+    with pytest.raises(SinGANError, match=r"^A text is wanted here, got int\.$"):
+        check_kind(3, str, "A text")
 
 
 def test_a_path_may_begin_at_home(monkeypatch):

@@ -893,7 +893,9 @@ def test_figures_are_written_to_four_digits(value: str | float, text: str):
     assert figure_text(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(9999.4, "9999"), (10_000, "10,000"), (-29763.4, "-29,763")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(9999.4, "9999"), (9999.6, "10,000"), (10_000, "10,000"), (-29763.4, "-29,763")]
+)
 def test_large_figures_have_commas_on_both_sides_of_zero(value: float, text: str):
     assert figure_text(value) == text
 

@@ -418,6 +418,44 @@ def test_the_settings_of_super_resolution_follow_the_factor(form):
     assert default.config == super_resolution_config(TrainConfig.for_profile("smoke"), 4)
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train creek --samples -1", "samples must be"),
+        ("super-resolve creek --n 0", "n must be"),
+        ("animate creek --frames 0", "frames must be"),
+        ("animate creek --walk-alpha 2", "alpha must be"),
+        ("animate creek --fps 99", "fps must be"),
+        ("animate creek --start-scale 9", "start_scale must be a level from 0 to"),
+        ("animate creek --start-scale -1", "start_scale must be a level from 0 to"),
+        ("animate creek --format mp4", "ffmpeg"),
+        ("animate creek --output file/folder", "Cannot write to the folder"),
+    ],
+)
+def test_what_cannot_be_drawn_ends_before_the_training(command, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(command_line, "load_or_train", lambda *_, **__: pytest.fail("it trains"))
+    assert main([*command.split(), "--profile", "smoke"]) == 1
+    assert message in error_of(capsys)
+
+
+def test_a_name_that_the_terminal_cannot_show_ends_no_command(pasted, tmp_path):
+    save_image(sample_image("creek")[..., ::8, ::8], tmp_path / "фото.png")
+    environment = os.environ | {"SINGAN_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "singan_core", "train", "фото.png", "--samples", "0", *SHORT],
+        cwd=tmp_path,
+        env=environment | {"PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode("cp1252")
+    assert b"\\u0444\\u043e\\u0442\\u043e" in done.stdout
+    assert {"original.png", "reconstruction.png"} == set(pictures(tmp_path / "samples" / "фото"))
+
+
 def test_a_factor_out_of_range_ends_before_the_training(capsys):
     assert main(["super-resolve", "creek", "--factor", "0.5"]) == 1
     assert "factor must be" in error_of(capsys)

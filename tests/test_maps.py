@@ -336,8 +336,21 @@ def test_rank_correlation_refuses_other_sizes_constant_maps_and_too_few_blocks()
         rank_correlation(a, torch.ones_like(a), block=3)
     with pytest.raises(SinGANError, match="only 1 in maps of 12x12"):
         rank_correlation(a, a, block=12)
-    with pytest.raises(SinGANError, match="at least 1"):
-        rank_correlation(a, a, block=0)
+    for block in (0, 2.5):
+        with pytest.raises(SinGANError, match="at least 1"):
+            rank_correlation(a, a, block=block)
+    for seed in (None, -1):
+        with pytest.raises(SinGANError, match="seed must be"):
+            rank_correlation(a, a, block=3, seed=seed)
+    for resamples in (0, -1, 2.5):
+        with pytest.raises(SinGANError, match="resamples must be"):
+            rank_correlation(a, a, block=3, resamples=resamples)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1)])
+def test_gradient_energy_refuses_a_side_of_one_pixel(shape: tuple[int, int]):
+    with pytest.raises(SinGANError, match="2 px or more"):
+        gradient_energy(torch.zeros(1, 3, *shape))
 
 
 def test_a_map_that_varies_in_one_block_alone_still_has_an_interval():

@@ -681,6 +681,16 @@ def test_what_cannot_be_measured_at_a_mask_is_refused():
         seam_visibility(noise(), left_half(8, 8))
 
 
+@pytest.mark.parametrize("seed", [-1, None, 1.0])
+def test_sliced_wasserstein_refuses_what_is_no_seed(seed):
+    with pytest.raises(SinGANError, match="seed must be"):
+        sliced_wasserstein(noise(), noise(), seed=seed)
+
+
+def test_sliced_wasserstein_takes_seeds_of_numpy():
+    assert sliced_wasserstein(noise(), noise(), seed=np.int64(1)) == sliced_wasserstein(noise(), noise(), seed=1)
+
+
 # objects in a mask
 
 
@@ -696,6 +706,12 @@ def test_structure_is_kept_by_another_contrast_and_colour_and_lost_in_noise():
     assert kept.dtype == torch.float64
     torch.testing.assert_close(kept[:3], torch.ones(3).double(), atol=1e-5, rtol=0)  # float32 images
     assert abs(kept[3]) < 0.5
+
+
+def test_structure_needs_two_pixels_across():
+    row = noise()[..., :1, :]
+    with pytest.raises(SinGANError, match="2 px or more"):
+        structure_kept(row, row, torch.ones_like(row[:, :1]))
 
 
 def test_structure_counts_inside_the_mask_only():

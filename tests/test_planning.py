@@ -141,6 +141,8 @@ def test_series_is_all_numbered_notebooks_in_order(course):
         (["01"], ["01_one"]),
         (["10", "00_st"], ["10_ten", "00_start"]),
         (["01", "01_one"], ["01_one"]),
+        ("01", ["01_one"]),  # one name is no sequence of letters
+        (Path("10"), ["10_ten"]),
     ],
 )
 def test_notebooks_are_found_by_number_or_beginning(course, names, found):

@@ -174,6 +174,9 @@ class TestShowImages:
         figure = show_images([picture()] * 2, [0.5, 10])
         assert [axes.texts[0].get_text() for axes in figure.axes] == ["0.5", "10"]
 
+    def test_a_tensor_without_a_batch_is_one_picture(self):
+        assert len(show_images(picture()[0]).axes) == 1
+
     def test_one_text_for_two_pictures_is_not_taken_letter_by_letter(self):
         with pytest.raises(SinGANError, match="1 titles for 2 pictures"):
             show_images([picture()] * 2, "ab")
@@ -252,6 +255,11 @@ class TestShowMaps:
             assert wide / high == pytest.approx(width / height, rel=1e-3)
 
     def test_what_cannot_be_shown_is_refused(self):
+        for other in (self.heat().repeat(2, 1, 1, 1), self.heat()[0], self.heat().repeat(1, 2, 1, 1), None):
+            with pytest.raises(SinGANError, match=r"A map is a tensor \(1, 1, h, w\)"):
+                show_maps([other], ["a"], "bits")
+        with pytest.raises(SinGANError, match="mask"):
+            show_maps([self.heat()], ["a"], "bits", outline=picture(20, 26))
         with pytest.raises(SinGANError, match="1 titles for 2 maps"):
             show_maps([self.heat()] * 2, ["a"], "bits")
         with pytest.raises(SinGANError, match="no map"):
@@ -438,6 +446,11 @@ class TestFiles:
         with pytest.raises(SinGANError, match="figure's name"):
             save_figure(show_images(picture()), name, "smoke")
 
+    @pytest.mark.parametrize("profile", ["Laptop", "x/../../y"])
+    def test_unknown_profiles_are_refused(self, figures, profile):
+        with pytest.raises(SinGANError, match="no profile"):
+            save_figure(show_images(picture()), "a", profile)
+
     def test_a_place_that_cannot_be_written_is_named(self, figures):
         (figures / "smoke").write_text("a file, not a folder")
         with pytest.raises(SinGANError, match=r"Cannot write .*a\.png"):
@@ -533,6 +546,8 @@ class TestTable:
             (-0.000123456, "-0.000123"),
             (12345.6, "12,346"),
             (123.4, "123"),
+            (999.4, "999"),
+            (999.6, "1,000"),
             (float("nan"), "nan"),
             (float("inf"), "inf"),
             (np.float32(0.5), "0.500"),
@@ -543,6 +558,10 @@ class TestTable:
     )
     def test_values_are_written_with_three_significant_digits(self, value, text):
         assert table([{"x": value}]).cells == [[text]]
+
+    def test_one_row_is_a_list_of_one(self):
+        with pytest.raises(SinGANError, match="list of at least one row"):
+            table({"x": 1})
 
     def test_a_table_without_rows_is_refused(self):
         with pytest.raises(SinGANError, match="row"):

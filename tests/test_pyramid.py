@@ -117,6 +117,12 @@ def test_resize_to_the_same_size_changes_nothing():
     torch.testing.assert_close(resize(image, (13, 21)), image, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("image", [np.zeros((1, 3, 8, 8)), None, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)])
+def test_resize_refuses_what_is_no_tensor_of_floating_point(image):
+    with pytest.raises(SinGANError, match="from_array"):
+        resize(image, (4, 4))
+
+
 def test_resize_commutes_with_flipping():
     image = random_image(30, 41)
     torch.testing.assert_close(resize(image.flip(-1), (17, 60)), resize(image, (17, 60)).flip(-1), atol=1e-5, rtol=0)

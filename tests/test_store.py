@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import functools
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from singan_core import SinGANError, TrainConfig, load_image, load_or_train, load_run, train
 from singan_core.files import write_tensors
-from singan_core.model import HISTORY_COLUMNS, pack
+from singan_core.model import HISTORY_COLUMNS, SinGAN, pack
 from singan_core.store import load_or_make, picture_key, run_folder, run_key, store_folder
 from singan_core.trace import digest
 
@@ -175,6 +176,14 @@ def test_a_folder_without_a_run_and_an_unfinished_one_are_told_apart(tmp_path):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"")
     with pytest.raises(SinGANError, match="not finished"):
         load_run(tmp_path)
+
+
+def test_who_takes_the_file_for_the_folder_or_the_folder_for_the_file_is_told(trained):
+    _, _, run = trained
+    with pytest.raises(SinGANError, match=r"is a file.*SinGAN\.load"):
+        load_run(run / "model.safetensors")
+    with pytest.raises(SinGANError, match=r"is a folder.*load_run"):
+        SinGAN.load(run)
 
 
 def test_an_interrupted_run_goes_on_where_it_was(trained, picture, tiny, tmp_path, stop_at):
@@ -396,6 +405,17 @@ def test_numbers_of_numpy_are_the_same_settings(made, picture):
 def test_settings_that_are_no_numbers_or_texts_are_refused(made, picture):
     with pytest.raises(SinGANError, match="darkened must be numbers and texts"):
         load_or_make(darkened, picture, store=made[1], progress=False, by=picture)
+
+
+class Maker:
+    def __call__(self, image):
+        return -image
+
+
+@pytest.mark.parametrize("method", [lambda image: -image, functools.partial(darkened, by=0.1), Maker()])
+def test_a_method_without_a_name_of_its_own_is_refused_for_others_would_get_its_picture(made, picture, method):
+    with pytest.raises(SinGANError, match="by the name of its method"):
+        load_or_make(method, picture, store=made[1], progress=False)
 
 
 def test_a_picture_is_made_again_when_asked(made, picture):

@@ -198,6 +198,12 @@ def test_an_answer_holds_the_trial_and_the_time_but_no_person():
     assert len(survey.rater) == 8 and Survey(trials).rater != survey.rater
 
 
+@pytest.mark.parametrize("exposure", [0, -1.0, "1", None, float("nan")])
+def test_an_exposure_that_is_none_is_refused(exposure):
+    with pytest.raises(SinGANError, match="exposure of more than 0"):
+        Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=4), exposure=exposure)
+
+
 def test_answers_without_a_question_are_refused():
     survey = Survey(plan_trials(PHOTOGRAPHS, SAMPLES, kind="paired", count=2))
     with pytest.raises(SinGANError, match="No picture has been shown"):

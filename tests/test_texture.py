@@ -110,6 +110,14 @@ def test_gram_matrices_of_a_repeated_image_are_the_same_size_by_size():
 # -- the loss
 
 
+def test_half_precision_leaves_the_filters_as_they_are():
+    features, images = MultiscaleRandomFilters(), random_images(1)
+    before = features(images)
+    features(images.half())
+    for a, b in zip(before, features(images), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_loss_of_the_real_image_is_zero(random_filters):
     real = random_images()
     assert TextureLoss(random_filters, real)(real).item() == 0

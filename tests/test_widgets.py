@@ -470,6 +470,17 @@ def test_a_panel_refuses_a_folder_for_which_the_answers_would_be_lost(survey_pan
     assert len(SurveyPanel(survey, tmp_path).survey.answers) == 1, "the same survey goes on"
 
 
+@pytest.mark.parametrize("height", [0, -3, 2.5, "240", 10**6])
+def test_a_survey_panel_refuses_heights_that_are_none(survey_panel, tmp_path, height):
+    with pytest.raises(SinGANError, match="height must be"):
+        SurveyPanel(survey_panel.survey, tmp_path, height=height)
+
+
+def test_the_explorer_begins_with_a_photograph_not_with_an_input_of_a_task(tmp_path):
+    with pytest.raises(SinGANError, match=r"'edit_mountains' is an input of a task; photographs are .*mountains"):
+        ExplorerPanel("edit_mountains", profile="smoke", store=tmp_path / "runs", folder=tmp_path, canvas=FakeCanvas())
+
+
 def test_the_time_of_an_answer_counts_from_the_pictures_appearance(survey_panel, monkeypatch):
     now = [0.0]
     survey_panel.survey.clock = lambda: now[0]

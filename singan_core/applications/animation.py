@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from singan_core.arguments import is_number, is_whole, to_path
+from singan_core.arguments import check_count, is_number, is_whole, to_path
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.files import replacing
@@ -57,10 +57,16 @@ def animate(
 
     Source: the supplement's section on animation; see `noise_walk`. Raises SinGANError for values out of range.
     """
+    check_walk(frames, alpha, beta)
+    return model.draw(frames, noise_walk(model, alpha, beta, seed), size=size, start_scale=start_scale)
+
+
+def check_walk(frames: int, alpha: float, beta: float) -> None:
+    """Raises SinGANError for settings that `animate` refuses, whatever the pyramid is."""
+    check_count("frames", frames)
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not is_number(value) or not 0 <= value <= 1:
             raise SinGANError(f"{name} must be a number from 0 to 1, got {value!r}.")
-    return model.draw(frames, noise_walk(model, alpha, beta, seed), size=size, start_scale=start_scale)
 
 
 def noise_walk(model: SinGAN, alpha: float, beta: float, seed: int) -> Callable[[range], NoiseSource]:
@@ -106,17 +112,24 @@ def save_animation(frames: Tensor, path: str | Path, *, fps: float = 10, size: S
     """
     path = to_path(path)
     check_image(frames, "frames")
-    if not is_number(fps) or not 1 <= fps <= 50:
-        raise SinGANError(f"fps must be a number of frames per second from 1 to 50, got {fps!r}.")
-    writers = {".gif": _gif, ".mp4": _mp4}
-    if path.suffix.lower() not in writers:
-        raise SinGANError(f"Cannot tell from its name how to write '{path}': end it in .gif or .mp4.")
+    check_film(path, fps)
     if size is not None:
         frames = resize(frames, _checked_size(size))
-    write = writers[path.suffix.lower()]
+    write = {".gif": _gif, ".mp4": _mp4}[path.suffix.lower()]
     pictures = to_array(frames).reshape(len(frames), *frames.shape[-2:], 3)
     with replacing(path) as unfinished:
         write(pictures, fps, unfinished)
+
+
+def check_film(path: Path, fps: float) -> None:
+    """Raises SinGANError for a file or a rate that `save_animation` refuses, whatever the frames are."""
+    if not is_number(fps) or not 1 <= fps <= 50:
+        raise SinGANError(f"fps must be a number of frames per second from 1 to 50, got {fps!r}.")
+    suffix = path.suffix.lower()
+    if suffix not in (".gif", ".mp4"):
+        raise SinGANError(f"Cannot tell from its name how to write '{path}': end it in .gif or .mp4.")
+    if suffix == ".mp4" and shutil.which("ffmpeg") is None:
+        raise SinGANError("An MP4 needs the program ffmpeg, which is not on the PATH: install it, or write a .gif.")
 
 
 def _gif(pictures: np.ndarray, fps: float, path: Path) -> None:
@@ -130,13 +143,10 @@ def _gif(pictures: np.ndarray, fps: float, path: Path) -> None:
 
 
 def _mp4(pictures: np.ndarray, fps: float, path: Path) -> None:
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        raise SinGANError("An MP4 needs the program ffmpeg, which is not on the PATH: install it, or write a .gif.")
     height, width = pictures.shape[1:3]
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
     target = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", "-f", "mp4", str(path)]
-    command = [ffmpeg, "-y", "-loglevel", "error", *source, *target]
+    command = ["ffmpeg", "-y", "-loglevel", "error", *source, *target]
     done = subprocess.run(command, input=pictures.tobytes(), capture_output=True)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"]

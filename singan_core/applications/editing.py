@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from singan_core.arguments import is_number, is_whole
+from singan_core.arguments import check_size, is_number, is_whole
 from singan_core.errors import SinGANError
 from singan_core.images import check_image, check_mask
 from singan_core.model import SinGAN
@@ -82,7 +82,7 @@ def paste(image: Tensor, part: Tensor, shift: tuple[int, int]) -> tuple[Tensor, 
     chosen = check_mask(part, tuple(image.shape[-2:])) >= 0.5
     if not chosen.any():
         raise SinGANError("The mask is empty: there is no part to copy.")
-    if len(shift) != 2 or not all(map(is_whole, shift)):
+    if not isinstance(shift, tuple | list) or len(shift) != 2 or not all(map(is_whole, shift)):
         raise SinGANError(f"shift must be two whole numbers, rows and columns, got {shift!r}.")
     for side, places, step in zip(chosen.shape[2:], chosen[0, 0].nonzero().unbind(dim=1), shift, strict=True):
         if not 0 <= int(places.min()) + step <= int(places.max()) + step < side:
@@ -97,9 +97,10 @@ def soft_mask(mask: Tensor, size: Size, *, dilation: float, blur: float) -> Tens
     mask: (1, 1, any size); a pixel of the result counts as set where it covers any of the mask, so that thin strokes
     are not lost. dilation: radius in pixels of the disk by which the mask is widened. blur: deviation in pixels of the
     Gaussian that makes the slope, which ends four deviations away; the peak is brought back to 1. Source: the authors'
-    code. Raises SinGANError for an empty mask and for numbers below 0.
+    code. Raises SinGANError for an empty mask, for numbers below 0 and a size that is none.
     """
     check_mask(mask)
+    check_size(size)
     dilation, blur = _checked("dilation", dilation), _checked("blur", blur)
     covered = F.adaptive_max_pool2d((mask >= 0.5).float(), size)[0, 0].cpu().numpy() > 0
     if not covered.any():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from singan_core.applications.classical import multiband_blend
 from singan_core.applications.editing import edit
-from singan_core.arguments import checked_seed
+from singan_core.arguments import check_size, checked_seed
 from singan_core.config import TrainConfig
 from singan_core.errors import SinGANError
 from singan_core.images import check_image
@@ -68,6 +68,7 @@ def sample_quarters(models: Sequence[SinGAN], size: Size, *, n: int = 1, seed: i
 
 def quarter_mask(size: Size) -> Tensor:
     """Zeros, and ones in the quarters upper left and lower right, (1, 1, *size): its border is both of the seams."""
+    check_size(size)
     (above, below), (left, right) = (_halves(side) for side in size)
     mask = torch.zeros(1, 1, *size)
     mask[..., above, left] = mask[..., below, right] = 1
@@ -76,6 +77,7 @@ def quarter_mask(size: Size) -> Tensor:
 
 def seam_mask(size: Size) -> Tensor:
     """Zeros, and ones in the two rows and two columns that touch the seams between the quarters: (1, 1, *size)."""
+    check_size(size)
     row, column = (side // 2 for side in size)
     mask = torch.zeros(1, 1, *size)
     mask[..., row - 1 : row + 1, :] = mask[..., column - 1 : column + 1] = 1

@@ -270,13 +270,18 @@ def check_level(level: float) -> None:
         raise SinGANError(f"The confidence level lies between 0 and 1, for example 0.95, not {level!r}.")
 
 
-def confidence_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
+def _as_array(values: Sequence[float] | np.ndarray | Tensor) -> np.ndarray:
+    """Values as float64, from a tensor of any device, too."""
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
+
+
+def confidence_interval(values: Sequence[float] | np.ndarray | Tensor, level: float = 0.95) -> Interval:
     """Mean of independent values with its Student-t interval, at the confidence `level` in (0, 1).
 
     One value says nothing about its spread: its interval is (-inf, inf). Raises SinGANError for no values, values that
     are not finite, or a level outside (0, 1).
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = _as_array(values)
     if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
         raise SinGANError("A confidence interval needs a list of one or more finite values.")
     check_level(level)
@@ -293,7 +298,7 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], l
     Pairs belong to each other, by the same seed for instance. Raises SinGANError for values that are not positive, for
     lists of different length, and as `confidence_interval`.
     """
-    a, b = (np.asarray(values, dtype=np.float64) for values in (numerators, denominators))
+    a, b = _as_array(numerators), _as_array(denominators)
     if a.ndim != 1 or a.shape != b.shape or not ((a > 0) & (b > 0)).all():
         raise SinGANError("A ratio needs two lists of positive values of the same length.")
     logarithms = confidence_interval(np.log(a) - np.log(b), level)
@@ -308,7 +313,7 @@ def group_ratio_interval(numerators: Sequence[float], denominators: Sequence[flo
     do not scatter at all, and a level outside (0, 1).
     """
     check_level(level)
-    groups = [np.asarray(values, dtype=np.float64) for values in (numerators, denominators)]
+    groups = [_as_array(values) for values in (numerators, denominators)]
     if any(each.ndim != 1 or len(each) < 2 or not ((each > 0) & np.isfinite(each)).all() for each in groups):
         raise SinGANError("A ratio of groups needs two or more positive values in each of them.")
     means, variances = zip(

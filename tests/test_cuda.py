@@ -19,6 +19,7 @@ from singan_core import SinGAN, TrainConfig, train
 from singan_core.batchnorm import BatchNorm
 from singan_core.convolution import Convolution
 from singan_core.graphs import GraphedIterations
+from singan_core.metrics import confidence_interval
 from singan_core.pyramid import build_pyramid
 from singan_core.training import LevelTrainer
 from tests.reference import train_reference
@@ -400,3 +401,8 @@ def test_convolution_gives_the_numbers_of_pytorch_and_the_layout_of_its_input(la
     x = x.detach().float().requires_grad_()  # cuDNN has no channels last for float64
     _, slope, to_x, *_ = penalty_gradients(layer_of(Convolution, torch.float32).to(DEVICE), x)
     assert slope.is_contiguous(memory_format=layout) and to_x.is_contiguous(memory_format=layout)
+
+
+def test_intervals_take_what_was_measured_on_the_device():
+    values = torch.tensor([1.0, 2.0, 4.0], device=DEVICE)
+    assert confidence_interval(values) == confidence_interval([1.0, 2.0, 4.0])

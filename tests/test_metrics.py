@@ -481,6 +481,12 @@ def test_confidence_interval_equals_scipy(values: list[float], level: float):
     assert (result.low, result.high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=1e-6)
 
 
+def test_intervals_take_tensors_also_with_gradients():
+    values = torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    assert confidence_interval(values) == confidence_interval([1.0, 2.0, 4.0])
+    assert ratio_interval(values, values + 1) == ratio_interval([1.0, 2.0, 4.0], [2.0, 3.0, 5.0])
+
+
 def test_confidence_interval_covers_the_mean_as_often_as_it_says():
     draws = np.random.default_rng(0).normal(size=(2000, 5))
     intervals = [confidence_interval(row, level=0.8) for row in draws]
